@@ -1,0 +1,1 @@
+"""The ways to run cells: today, worker processes on this machine."""

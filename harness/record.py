@@ -1,0 +1,196 @@
+"""The words of the experiment that cross a file or process boundary: cells, measurements, outcomes, records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from semanir.attention.problem import DeviceKind, DtypeName
+
+
+class Frozen(BaseModel):
+    """A value: never changed in place, never carrying a field that it does not declare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+def digest(content: object) -> str:
+    """Return 16 hex digits that depend on the JSON content alone, not on the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Cell(Frozen):
+    """One point of the experiment: a value per axis. Defaults never change, so ids stay (a golden test)."""
+
+    model: str
+    """`family/configuration`, as in `semanir/small`."""
+    task: str
+    dataset: str
+    setting: str
+    """The degradation in its canonical form, as in `sigma=25`; see `harness.task`."""
+    backend: str = "none"
+    """The attention backend; `none` for a model without attention."""
+    weights: str = "none"
+    """Name of trained weights; `shipped` takes those of the project that fit model, task and setting."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Keys kept per query; None keeps every key."""
+    window: int | None = Field(default=None, ge=1)
+    """Side of the attention window in tokens."""
+    sharing: Literal["stage", "layer"] = "stage"
+    """One dictionary for all layers of a stage, or a new one for each layer."""
+    image_size: int | None = Field(default=None, ge=8)
+    """Side in pixels of the centred square cut from each target; None takes the whole image."""
+    images: int | None = Field(default=None, ge=1)
+    """How many images of the dataset, from its first; None takes all."""
+    batch: int = Field(default=1, ge=1)
+    """Copies of the first image in a call, for cost metrics."""
+    dtype: DtypeName = "float32"
+    device: DeviceKind = "cpu"
+    seed: int = Field(default=0, ge=0)
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of the content, with defaults left out: a new axis with a default keeps old ids."""
+        return digest(self.model_dump(exclude_defaults=True))
+
+
+class Timing(Frozen):
+    """How a latency is sampled. Its digest is part of a latency record's key."""
+
+    warmup_ms: float = Field(default=200.0, ge=0)
+    """Load before the first sample, in milliseconds."""
+    sample_ms: float = Field(default=30.0, gt=0)
+    """A sample repeats the call until it lasts about this long, in milliseconds."""
+    samples: int = Field(default=10, ge=2, le=100_000)
+    """Samples taken; all are stored."""
+    threads: int = Field(default=1, ge=1)
+    """Threads that torch may use while it is timed."""
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of the content, defaults left out."""
+        return digest(self.model_dump(exclude_defaults=True))
+
+
+class Measurement(Frozen):
+    """One measured quantity with its raw samples: never only a mean."""
+
+    name: str
+    """The quantity, as in `psnr` or `flops.spent`."""
+    unit: str
+    samples: tuple[float, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+    """What each sample belongs to (an image's name); empty for repetitions of one thing."""
+
+    @model_validator(mode="after")
+    def _one_label_a_sample(self) -> Measurement:
+        if self.labels and len(self.labels) != len(self.samples):
+            raise ValueError(f"{self.name}: {len(self.labels)} labels for {len(self.samples)} samples")
+        return self
+
+
+class Measured(Frozen):
+    """The cell ran and gave numbers."""
+
+    kind: Literal["measured"] = "measured"
+    measurements: tuple[Measurement, ...] = Field(min_length=1)
+    notes: tuple[str, ...] = ()
+    """What a reader of these numbers has to know, as in `the dispatcher counts 0 for this backend`."""
+
+
+class Skipped(Frozen):
+    """The cell was not run, and why."""
+
+    kind: Literal["skipped"] = "skipped"
+    reason: str
+
+
+FailureKind = Literal["out_of_memory", "timeout", "crashed", "error"]
+
+
+class Failed(Frozen):
+    """The cell was run and did not end well. `crashed` and `timeout` are tried again on resume."""
+
+    kind: Literal["failed"] = "failed"
+    failure: FailureKind
+    error: str
+
+
+Outcome = Annotated[Measured | Skipped | Failed, Field(discriminator="kind")]
+
+
+class Environment(Frozen):
+    """Which machine, software and flags a record comes from. Holds nothing that names a person or a host."""
+
+    machine_class: str
+    """Digest of what makes two machines comparable: processor, cores, device, driver."""
+    cpu: str
+    cores: int
+    memory_gib: float
+    system: str
+    """Kernel and C library, as in `Linux 6.1 glibc 2.36`."""
+    device: str
+    """Name of the accelerator, or `cpu`."""
+    driver: str = ""
+    python: str
+    versions: dict[str, str]
+    """Distribution name to version, for everything that computes."""
+    threads: int | None = None
+    """torch's threads in the worker; None where no worker ran."""
+    tf32: bool | None = None
+    deterministic: bool | None = None
+    load_average: float | None = None
+    """One-minute load when the cell started."""
+
+
+class Record(Frozen):
+    """One metric of one cell, with everything that is needed to judge or repeat it."""
+
+    cell: Cell
+    metric: str
+    protocol: str = ""
+    """Id of the protocol that judged the images; empty for metrics that judge none."""
+    timing: str = ""
+    """Id of the timing rule; empty for metrics that time nothing."""
+    source: str
+    """Digest of the code and weights behind the numbers; see `harness.sources`."""
+    outcome: Outcome
+    artifacts: dict[str, str] = {}
+    """Role to file name in the store's `artifacts` folder, as in `restored:astronaut`."""
+    environment: Environment
+    degraded: dict[str, str] = {}
+    """Image name to sha256 of its degraded pixels: equal inputs in every process, or a named mismatch."""
+    spec: str
+    """Digest of the spec that asked for it first."""
+    commit: str
+    dirty: bool
+    started_at: str
+    """UTC, ISO 8601."""
+    duration_s: float = Field(ge=0)
+
+    @cached_property
+    def key(self) -> str:
+        """Two records with one key measure the same thing; reports show the latest."""
+        return record_key(
+            self.cell.id, self.metric, self.protocol, self.timing, self.source, self.environment.machine_class
+        )
+
+    @property
+    def finished(self) -> bool:
+        """False where a resumed run tries again: after a crash or a time-out."""
+        return not (isinstance(self.outcome, Failed) and self.outcome.failure in ("crashed", "timeout"))
+
+
+def record_key(cell_id: str, metric: str, protocol: str, timing: str, source: str, machine_class: str) -> str:
+    """Return the key under which a record is found again, known before anything runs."""
+    return digest([cell_id, metric, protocol, timing, source, machine_class])
+
+
+def to_json(value: Frozen) -> dict[str, Any]:
+    """Return plain data for JSON, defaults included."""
+    return value.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""The story: records become documents, documents become pages. Builds without torch."""

@@ -1,0 +1,1 @@
+"""What is said: one file turns records into one kind of document."""

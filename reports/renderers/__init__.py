@@ -1,0 +1,1 @@
+"""How it is shown: one file turns a document into one format."""

@@ -1,0 +1,1 @@
+"""SemanIR (NeurIPS 2024) in the open: key-semantic attention, its backends, and the networks around it."""

@@ -1,0 +1,1 @@
+"""Key-semantic attention: one signature, one reference, interchangeable backends."""

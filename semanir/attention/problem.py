@@ -1,0 +1,87 @@
+"""The torch-free words in which an attention call is judged, forecast and counted before it runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from semanir.attention.signature import Attend
+
+DeviceKind = Literal["cpu", "cuda"]
+DtypeName = Literal["float64", "float32", "float16", "bfloat16"]
+WeightingKind = Literal["softmax", "sparse"]
+"""`softmax` is SemanIR's rule; `sparse` is AST's `a * softmax(s) + b * relu(s)**2` (METHODS of ASSA)."""
+Form = Literal["boolean", "additive", "indices", "bits"]
+"""A packing of the dictionary that a backend can ask for; see `semanir.attention.dictionary`."""
+
+ITEM_BYTES: Mapping[DtypeName, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One attention call, without its tensors."""
+
+    device: DeviceKind
+    dtype: DtypeName
+    windows: int
+    """Windows in the call: images in the batch times windows in an image."""
+    heads: int
+    tokens: int
+    """N, the tokens of a window: window side squared."""
+    top_k: int
+    """k asked of every row; rows keep fewer where the shifted window's region is smaller."""
+    kept_pairs: int
+    """Query-key pairs that are kept, summed over all rows of all windows (one head)."""
+    head_dim: int
+    has_bias: bool
+    weighting: WeightingKind = "softmax"
+    needs_grad: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flops:
+    """Floating-point operations of one attention call; a multiply-add counts as two."""
+
+    spent: int
+    """What the backend computes, pairs that the dictionary drops included."""
+    useful: int
+    """What the kept pairs alone need: `4 * heads * kept_pairs * head_dim`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A contender: what it needs, where it refuses, what it costs. Loads its torch code only when asked."""
+
+    summary: str
+    """One line for `semanir-bench list backends`."""
+    module: str
+    """Dotted name of the module whose `attend` follows `semanir.attention.signature.Attend`."""
+    needs: frozenset[Form]
+    """The packings of the dictionary it reads."""
+    unsupported: Callable[[Problem], str | None]
+    """The reason why it cannot run this problem, or None."""
+    flops: Callable[[Problem], Flops]
+    extra_bytes: Callable[[Problem], int]
+    """Forecast of the memory one call takes above its inputs and its output."""
+    speed_on: frozenset[DeviceKind] = frozenset({"cpu", "cuda"})
+    """Devices on which its time says something; the Triton interpreter's does not."""
+    worker_env: Callable[[DeviceKind], Mapping[str, str]] = lambda device: {}
+    """Environment variables that must stand before its worker starts."""
+    differentiable: bool = True
+
+    def load(self) -> Attend:
+        """Import the module and return its `attend`."""
+        attend: Attend = importlib.import_module(self.module).attend
+        return attend
+
+
+def dense_flops(problem: Problem) -> Flops:
+    """Count a backend that computes every pair and masks: two products of `N x N x D` a head."""
+    pairs = problem.windows * problem.tokens**2
+    return Flops(
+        spent=4 * problem.heads * pairs * problem.head_dim,
+        useful=4 * problem.heads * problem.kept_pairs * problem.head_dim,
+    )

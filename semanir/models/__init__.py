@@ -1,0 +1,1 @@
+"""The networks, one package each: `__init__` counts without torch, `network` computes."""
