@@ -1,0 +1,23 @@
+"""Torch-Mask: the full score matrix, with dropped pairs at -inf before the softmax."""
+
+from semanir.attention.problem import ITEM_BYTES, Backend, Problem, dense_flops
+
+
+def _unsupported(problem: Problem) -> str | None:
+    return None
+
+
+def _extra_bytes(problem: Problem) -> int:
+    """Scores before and after the mask, and the weights: all pairs of all heads, at the same time."""
+    pairs = problem.windows * problem.heads * problem.tokens**2
+    return pairs * (2 * ITEM_BYTES[problem.dtype] + 1)
+
+
+BACKEND = Backend(
+    summary="dense scores in torch, dropped pairs masked with -inf; the paper's Torch-Mask",
+    module="semanir.attention.backends.mask.attend",
+    needs=frozenset({"boolean"}),
+    unsupported=_unsupported,
+    flops=dense_flops,
+    extra_bytes=_extra_bytes,
+)

@@ -1,0 +1,20 @@
+"""Every test runs under the shape checker, on one thread, with Triton's interpreter where there is no GPU."""
+
+import os
+import shutil
+
+if not shutil.which("nvidia-smi"):
+    os.environ["TRITON_INTERPRET"] = "1"  # read by triton at its import
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores wait for each other, ten times slower
+
+# jit code must not be wrapped: imported before the hook, it stays as it is.
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import semanir.attention.backends.triton.kernels  # noqa: F401
+
+install_import_hook(["semanir", "harness"], "beartype.beartype")
+torch.set_num_threads(1)
+settings.register_profile("project", deadline=None, max_examples=25, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("project")

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.catalogs import BACKENDS
+from semanir.attention import reference
+from semanir.attention.problem import Problem
+from semanir.attention.signature import Attend, Bias, Weighting
+from tests.semanir.attention.cases import CASES, Case
+
+TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+
+
+def problem_of(case: Case, *, dtype: str = "float32", needs_grad: bool = False) -> Problem:
+    kept = case.kept()
+    tokens = case.window**2
+    return Problem(
+        device="cpu",
+        dtype=dtype,
+        windows=case.windows,
+        heads=case.heads,
+        tokens=tokens,
+        top_k=case.top_k or tokens,
+        kept_pairs=case.windows * tokens**2 if kept is None else int(kept.counts.sum()),
+        head_dim=case.head_dim,
+        has_bias=case.bias,
+        weighting=case.weighting.kind,
+        needs_grad=needs_grad,
+    )
+
+
+def relative_error(out: Tensor, expected: Tensor) -> float:
+    return float((out.double() - expected).norm() / expected.norm().clamp(min=1e-12))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_a_backend_agrees_with_the_reference_or_says_why_not(name: str, case: Case, dtype: torch.dtype) -> None:
+    reason = BACKENDS[name].unsupported(problem_of(case, dtype=str(dtype).removeprefix("torch.")))
+    if reason is not None:
+        assert case.weighting.kind == "sparse", f"{name} refuses an ordinary problem: {reason}"
+        return
+    q, k, v = (x.to(dtype) for x in case.inputs())
+    kept, options = case.kept(), case.options()
+    out = BACKENDS[name].load()(q, k, v, kept, **options)
+    expected = reference.attend(q, k, v, kept, **options)
+    assert out.dtype == dtype
+    assert relative_error(out, expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("name", [name for name in BACKENDS if BACKENDS[name].differentiable])
+def test_the_gradients_of_a_backend_are_those_of_the_reference(name: str, case: Case) -> None:
+    if BACKENDS[name].unsupported(problem_of(case, needs_grad=True)) is not None:
+        assert case.weighting.kind == "sparse"
+        return
+    contender = gradients(BACKENDS[name].load(), case)
+    expected = gradients(reference.attend, case)
+    assert contender.keys() == expected.keys()
+    for argument, gradient in expected.items():
+        # With one key a row the weights are constant: the true gradient of q is zero, so compare absolutely.
+        assert (contender[argument] - gradient).norm() <= 1e-11 * max(1.0, float(gradient.norm())), argument
+
+
+def gradients(attend: Attend, case: Case) -> dict[str, Tensor]:
+    """In float64, where sums of many terms lose nothing and the comparison can be tight."""
+    q, k, v = (x.detach().double().requires_grad_() for x in case.inputs())
+    options = case.options()
+    options["scale"] = options["scale"].double().requires_grad_()
+    learned = {"q": q, "k": k, "v": v, "scale": options["scale"]}
+    if options["bias"] is not None:
+        learned["table"] = options["bias"].table.double().requires_grad_()
+        options["bias"] = Bias(learned["table"], options["bias"].index)
+    if case.weighting.relu_squared is not None:
+        factors = torch.tensor(
+            [case.weighting.softmax, case.weighting.relu_squared], dtype=torch.float64, requires_grad=True
+        )
+        options["weighting"] = Weighting(factors[0], factors[1])
+        learned["factors"] = factors
+    out = attend(q, k, v, case.kept(), **options)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4))
+    (out * weights).sum().backward()
+    return {name: leaf.grad for name, leaf in learned.items() if leaf.grad is not None}
+
+
+def test_the_reference_passes_gradcheck() -> None:
+    case = Case("gradcheck", window=3, top_k=4, windows=1, heads=2, head_dim=4)
+    q, k, v = (x.double().requires_grad_() for x in case.inputs())
+    options = case.options()
+    table, index = options["bias"].table.double().requires_grad_(), options["bias"].index
+    scale = options["scale"].double().requires_grad_()
+
+    def attend(*leaves: Tensor) -> Tensor:
+        return reference.attend(*leaves[:3], case.kept(), bias=Bias(leaves[3], index), scale=leaves[4])
+
+    assert torch.autograd.gradcheck(attend, (q, k, v, table, scale))
+
+
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_the_interface_of_a_backend_is_complete(name: str) -> None:
+    backend = BACKENDS[name]
+    flops = backend.flops(problem_of(CASES[0]))
+    assert flops.spent >= flops.useful > 0
+    assert backend.extra_bytes(problem_of(CASES[0])) >= 0
+    assert isinstance(backend.load(), Attend)
+    assert backend.summary
+
+
+@pytest.mark.parametrize("name", BACKENDS.names())
+def test_the_useful_operations_are_those_of_the_kept_pairs(name: str) -> None:
+    case = Case("shifted", windows=4, shifted=True, top_k=40)
+    kept = case.kept()
+    assert kept is not None
+    pairs = int(kept.counts.sum())
+    assert pairs < 4 * 64 * 40
+    assert BACKENDS[name].flops(problem_of(case)).useful == 4 * case.heads * pairs * case.head_dim
+
+
+def test_triton_refuses_a_gradient_instead_of_returning_none() -> None:
+    case = CASES[0]
+    q, k, v = case.inputs()
+    with pytest.raises(RuntimeError, match="no backward pass"):
+        BACKENDS["triton"].load()(q.requires_grad_(), k, v, case.kept(), **case.options())
+
+
+def test_triton_on_a_cpu_without_the_interpreter_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    case = CASES[0]
+    with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1"):
+        BACKENDS["triton"].load()(*case.inputs(), case.kept(), **case.options())
+
+
+def test_an_empty_batch_gives_an_empty_result() -> None:
+    for name in ("mask", "gather", "sdpa", "triton"):
+        q = torch.zeros(0, 2, 64, 16)
+        assert BACKENDS[name].load()(q, q, q, None).shape == q.shape
+
+
+def test_sdpa_gives_the_same_in_chunks_of_windows_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("chunks", windows=5)
+    attend = BACKENDS["sdpa"].load()
+    whole = attend(*case.inputs(), case.kept(), **case.options())
+    module = importlib.import_module(BACKENDS["sdpa"].module)
+    monkeypatch.setattr(module, "MASK_ELEMENTS", 2 * case.heads * 64 * 64)
+    torch.testing.assert_close(attend(*case.inputs(), case.kept(), **case.options()), whole)

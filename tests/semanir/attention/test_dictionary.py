@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semanir.attention import dictionary
+from semanir.attention.dictionary import DictionaryError
+from semanir.attention.regions import kept_pairs, region_ids
+from tests.semanir.attention.cases import CASES, FORMS
+
+
+def stable_sort_selection(scores: np.ndarray, top_k: int, admissible: np.ndarray) -> np.ndarray:
+    """Select independently: a stable sort of each row, best first, ties in the order of their index."""
+    kept = np.zeros(scores.shape, dtype=bool)
+    for place in np.ndindex(scores.shape[:2]):
+        candidates = [j for j in range(scores.shape[2]) if admissible[place][j]]
+        best = sorted(candidates, key=lambda j: -scores[place][j])[:top_k]
+        kept[place][best] = True
+    return kept
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    window=st.sampled_from([2, 3, 4, 5]),
+    share=st.floats(0, 1),
+    levels=st.integers(1, 50),
+    exclude_self=st.booleans(),
+    shifted=st.booleans(),
+)
+def test_the_selection_is_that_of_a_stable_sort(
+    seed: int, window: int, share: float, levels: int, exclude_self: bool, shifted: bool
+) -> None:
+    tokens = window**2
+    top_k = 1 + round(share * (tokens - 1))
+    # Few levels make many ties; one level makes rows that are equal throughout.
+    features = torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (4, tokens, 3))).float()
+    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2 * shifted).copy())
+    built = dictionary.build(features, top_k, forms=FORMS, regions=regions, exclude_self=exclude_self)
+
+    ids = regions.numpy()
+    admissible = ids[:, :, None] == ids[:, None, :]
+    if exclude_self:
+        alone = admissible.sum(-1) == 1
+        admissible &= ~np.eye(tokens, dtype=bool) | alone[:, :, None]
+    scores = (features @ features.mT).numpy()
+    expected = stable_sort_selection(scores, top_k, admissible)
+    np.testing.assert_array_equal(built.form("boolean").numpy(), expected)
+    np.testing.assert_array_equal(built.counts.numpy(), np.minimum(admissible.sum(-1), top_k))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.top_k], ids=lambda case: case.name)
+def test_all_packings_describe_the_same_pairs(case: CASES) -> None:  # type: ignore[valid-type]
+    kept = case.kept()
+    boolean = kept.form("boolean")
+    assert torch.equal(kept.form("additive")[:, 0] == 0, boolean)
+    assert torch.equal(torch.isinf(kept.form("additive")[:, 0]), ~boolean)
+    bits = kept.form("bits")
+    columns = torch.arange(kept.tokens)
+    assert torch.equal((bits[..., columns // 32] >> (columns % 32)) & 1 == 1, boolean)
+    rebuilt = torch.zeros_like(boolean)
+    for w, i in np.ndindex(*kept.counts.shape):
+        rebuilt[w, i, kept.form("indices")[w, i, : kept.counts[w, i]].long()] = True
+    assert torch.equal(rebuilt, boolean)
+
+
+@pytest.mark.parametrize(("height", "width", "window", "shift"), [(16, 24, 8, 4), (12, 12, 4, 2), (8, 8, 8, 4)])
+@pytest.mark.parametrize("top_k", [1, 5, 16])
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_pairs_are_counted_without_torch_as_they_are_kept(
+    height: int, width: int, window: int, shift: int, top_k: int, exclude_self: bool
+) -> None:
+    regions = torch.from_numpy(region_ids(height, width, window, shift).copy())
+    features = torch.randn(regions.shape[0], window**2, 4)
+    built = dictionary.build(features, top_k, forms=(), regions=regions, exclude_self=exclude_self)
+    assert int(built.counts.sum()) == kept_pairs(height, width, window, shift, top_k, exclude_self)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine", "scaled_dot"])
+def test_the_order_of_windows_and_the_dtype_of_features_do_not_change_the_choice(similarity: str) -> None:
+    features = torch.randn(3, 16, 8).half()
+    half = dictionary.build(features, 5, forms={"boolean"}, similarity=similarity)
+    full = dictionary.build(features.float().flip(0), 5, forms={"boolean"}, similarity=similarity)
+    assert torch.equal(half.form("boolean").flip(0), full.form("boolean"))
+
+
+def test_cosine_ignores_the_length_of_features_and_dot_does_not() -> None:
+    features = torch.randn(1, 16, 8)
+    longer = features * torch.linspace(0.1, 10, 16)[:, None]
+    kept = {
+        (similarity, name): dictionary.build(x, 4, forms={"boolean"}, similarity=similarity).form("boolean")
+        for similarity in ("dot", "cosine")
+        for name, x in (("features", features), ("longer", longer))
+    }
+    assert torch.equal(kept["cosine", "features"], kept["cosine", "longer"])
+    assert not torch.equal(kept["dot", "features"], kept["dot", "longer"])
+
+
+def test_no_gradient_flows_through_the_dictionary() -> None:
+    features = torch.randn(1, 16, 8, requires_grad=True)
+    assert not dictionary.build(features, 4, forms={"additive"}).form("additive").requires_grad
+
+
+@pytest.mark.parametrize("top_k", [0, 17])
+def test_a_k_outside_the_window_is_refused_with_its_range(top_k: int) -> None:
+    with pytest.raises(DictionaryError, match=f"top_k = {top_k}: a row of 16 tokens keeps between 1 and 16"):
+        dictionary.build(torch.zeros(1, 16, 4), top_k, forms=())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_validation_finds_features_without_an_order(value: float) -> None:
+    features = torch.zeros(1, 16, 4)
+    features[0, 3, 1] = value
+    with pytest.raises(DictionaryError, match="NaN or inf"):
+        dictionary.build(features, 4, forms=(), validate=True)
+
+
+def test_regions_that_do_not_fit_the_windows_are_refused() -> None:
+    with pytest.raises(DictionaryError, match="regions"):
+        dictionary.build(torch.zeros(3, 16, 4), 4, forms=(), regions=torch.zeros(2, 16, dtype=torch.uint8))
+
+
+def test_a_packing_that_was_not_asked_for_is_named_with_the_remedy() -> None:
+    built = dictionary.build(torch.zeros(1, 16, 4), 4, forms={"bits"})
+    with pytest.raises(DictionaryError, match=r"forms=\{'indices'\}"):
+        built.form("indices")
