@@ -1,4 +1,4 @@
-"""How a restored image is made comparable with its target before a metric looks at it: data, not code paths."""
+"""How an image is made comparable with its target before a metric looks at it: data, not code paths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
 Channel = Literal["gray", "rgb", "y"]
 
-LUMA_BT601 = (65.481, 128.553, 24.966)
-"""Weights of R, G, B (each 0..1) in the studio-range luma of BT.601, offset 16."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -24,7 +21,7 @@ class Protocol:
     crop: int = 0
     """Pixels cut from each border before judging."""
     rounding: Literal["uint8", "none"] = "uint8"
-    """`uint8` clips to 0..255 and rounds first; `none` only clips."""
+    """`uint8` clips to 0..255 and rounds first; `none` leaves the values as they are, for unclipped noise."""
 
     @property
     def id(self) -> str:
@@ -32,20 +29,25 @@ class Protocol:
         return f"{self.channel}-crop{self.crop}-{self.rounding}"
 
     def prepare(self, image: Float[np.ndarray, "H W C"]) -> Float64[np.ndarray, "h w c"]:
-        """Turn an image in units of one into float64 values in 0..255, ready for a metric.
+        """Turn an image in units of one into float64 values on the scale of 0..255, ready for a metric.
 
-        Raises `ValueError` when the crop leaves nothing, or when luma is asked of a gray image.
+        Raises `ValueError` when the image holds NaN or infinity, when its channels are not what the protocol
+        judges, and when the crop leaves nothing.
         """
         import numpy as np
 
-        values = np.clip(image.astype(np.float64) * 255.0, 0.0, 255.0)
-        if self.rounding == "uint8":
-            values = np.floor(values + 0.5)
-        if self.channel == "y":
-            if values.shape[-1] != 3:
-                raise ValueError(f"luma needs three channels; the image has {values.shape[-1]}")
-            values = values @ (np.asarray(LUMA_BT601)[:, None] / 255.0) + 16.0
-        height, width = values.shape[:2]
+        from harness.channels import luma
+
+        if not np.isfinite(image).all():
+            raise ValueError("the image holds NaN or infinite values: nothing to judge")
+        height, width, channels = image.shape
+        if channels != (expected := 1 if self.channel == "gray" else 3):
+            raise ValueError(f"protocol {self.id} judges {expected} channel(s); the image has {channels}")
         if min(height, width) <= 2 * self.crop:
             raise ValueError(f"a border of {self.crop} pixels leaves nothing of a {height}x{width} image")
+        values = image.astype(np.float64) * 255.0
+        if self.rounding == "uint8":
+            values = np.floor(np.clip(values, 0.0, 255.0) + 0.5)
+        if self.channel == "y":
+            values = luma(values)
         return values[self.crop : height - self.crop, self.crop : width - self.crop]

@@ -1,9 +1,10 @@
-"""What a restoration task is: how a target is degraded, in which settings, and by which protocol it is judged."""
+"""What a restoration task is: how it degrades a target, in which settings, and how the result is judged."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.catalog import suggest
@@ -17,9 +18,20 @@ Value = int | float | str
 Setting = Mapping[str, Value]
 """The degradation's parameters, every key of `Task.defaults` present."""
 
+SMALLEST_SIDE = 8
+"""Pixels: every task degrades any image at least this large in both directions."""
+
 
 class InvalidSetting(ValueError):
     """A setting that its task does not know; the message names key, rule and remedy."""
+
+
+def generator(seed: int, image_name: str) -> np.random.Generator:
+    """Return the randomness of one image: a function of seed and name alone, in every process and order."""
+    import numpy as np
+
+    entropy = hashlib.sha256(f"{seed}/{image_name}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(entropy, "big")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,42 +48,65 @@ class Task:
     scale: Callable[[Setting], int]
     """Target side over degraded side; 1 but for super-resolution."""
     protocol: Callable[[Setting], Protocol]
-    degrade: Callable[[UInt8[np.ndarray, "H W C"], Setting, np.random.Generator], Float32[np.ndarray, "h w C"]]
-    """Target with 8-bit values -> degraded image in units of one (0..1; noise is not clipped)."""
+    prepare_target: Callable[[UInt8[np.ndarray, "H W c"], Setting], UInt8[np.ndarray, "h w C"]]
+    """Any 8-bit gray or colour image -> the target: channels by the task's convention, sides a multiple of
+    what the degradation divides by (cut at the right and the bottom, as MATLAB scripts do)."""
+    degrade: Callable[
+        [UInt8[np.ndarray, "H W C"], Setting, np.random.Generator], Float32[np.ndarray, "h w C"]
+    ]
+    """A prepared target -> degraded image in units of one (0..1; noise is not clipped)."""
+    upscale: Callable[[Float32[np.ndarray, "h w C"], Setting], Float32[np.ndarray, "H W C"]] = (
+        lambda degraded, setting: degraded
+    )
+    """Degraded image -> the target's size, without learning; the image itself where nothing is scaled."""
+    input_protocol: Callable[[Setting], Protocol] | None = None
+    """How the degraded image itself is judged where that differs: published noisy rows clip no noise."""
+    only: Mapping[str, tuple[str, tuple[Value, ...]]] = field(default_factory=dict)
+    """Parameters that mean something only beside some values of another: `angle` with kind=rain or snow."""
 
     def parse(self, text: str) -> Setting:
-        """Read `sigma=25,color=gray`; `default` or an empty text gives the defaults. Raises `InvalidSetting`."""
-        setting = dict(self.defaults)
-        if text in ("", "default"):
-            return setting
-        for part in text.split(","):
+        """Read `sigma=25,color=gray`; `default` or nothing gives the defaults. Raises `InvalidSetting`."""
+        given: dict[str, Value] = {}
+        for part in () if text.strip() in ("", "default") else text.split(","):
             key, equals, raw = (piece.strip() for piece in part.partition("="))
             if not equals or not raw:
-                raise InvalidSetting(f"'{part}' is no key=value pair; write it like '{self.canonical(self.defaults)}'")
+                example = self.canonical(self.defaults)
+                raise InvalidSetting(f"'{part.strip()}' is no key=value pair; write it like '{example}'")
             if key not in self.defaults:
                 known = list(self.defaults)
                 raise InvalidSetting(f"unknown key '{key}'.{suggest(key, known)} It has: {', '.join(known)}")
-            setting[key] = self._value(key, raw)
+            if key in given:
+                raise InvalidSetting(f"{key} is given twice; keep one of '{text.strip()}'")
+            given[key] = self._value(key, raw)
+        setting = {**self.defaults, **given}
+        for key in given:
+            other, values = self.only.get(key, (key, (given[key],)))
+            if setting[other] not in values:
+                allowed = " or ".join(f"{other}={value}" for value in values)
+                given_by = f"{other}={setting[other]}"
+                raise InvalidSetting(f"{key} means nothing with {given_by}; it belongs to {allowed}")
         return setting
 
     def canonical(self, setting: Setting) -> str:
-        """Return the one spelling of a setting: the main parameter, then whatever differs from its default."""
+        """Return the one spelling of a setting: the main parameter, then what differs from its default."""
         main = next(iter(self.defaults))
         shown = [key for key in self.defaults if key == main or setting[key] != self.defaults[key]]
-        return ",".join(f"{key}={setting[key]}" for key in shown)
+        return ",".join(f"{key}={str(setting[key]).removesuffix('.0')}" for key in shown)
 
     def _value(self, key: str, raw: str) -> Value:
         kind = type(self.defaults[key])
         try:
             value = kind(raw)
         except ValueError:
-            raise InvalidSetting(f"{key}: '{raw}' is no {kind.__name__}") from None
+            wanted = "number" if kind is float else "whole number"
+            raise InvalidSetting(f"{key}: '{raw}' is no {wanted}") from None
         rule = self.rules[key]
-        if kind is float:
-            low, high = rule[0], rule[-1]
+        if isinstance(value, float):
+            low, high = float(rule[0]), float(rule[-1])
             if not low <= value <= high:
-                raise InvalidSetting(f"{key}: {raw} lies outside {low}..{high}")
-        elif value not in rule:
+                raise InvalidSetting(f"{key}: {raw} lies outside {low:g}..{high:g}")
+            return value + 0.0  # -0.0 and 0.0 are one setting
+        if value not in rule:
             allowed = f"{rule[0]}..{rule[-1]}" if isinstance(rule, range) else ", ".join(map(str, rule))
-            raise InvalidSetting(f"{key}: '{raw}' is not one of {allowed}")
+            raise InvalidSetting(f"{key}: '{raw}' is not one of {allowed}.{suggest(raw, [*map(str, rule)])}")
         return value

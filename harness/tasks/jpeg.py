@@ -1,0 +1,44 @@
+"""Remove the artifacts of JPEG compression."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from harness.channels import luma_uint8, three_channels, units
+from harness.protocol import Protocol
+from harness.task import Setting, Task
+
+
+def _protocol(setting: Setting) -> Protocol:
+    return Protocol(channel="gray" if setting["color"] == "gray" else "rgb")
+
+
+def _target(image: UInt8[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.ndarray, "H W C"]:
+    """Take Y for gray: MATLAB's `rgb2gray` lies 0.75 dB from the printed rows."""
+    return luma_uint8(image) if setting["color"] == "gray" else three_channels(image)
+
+
+def _degrade(
+    target: UInt8[np.ndarray, "H W C"], setting: Setting, randomness: np.random.Generator
+) -> Float32[np.ndarray, "H W C"]:
+    """Encode and decode with libjpeg-turbo through Pillow, chroma at half resolution (4:2:0, its default)."""
+    file = io.BytesIO()
+    pixels = target[..., 0] if target.shape[-1] == 1 else target
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=int(setting["quality"]))
+    return units(np.asarray(Image.open(file)).reshape(target.shape))
+
+
+TASK = Task(
+    summary="JPEG compression at a quality; gray works on Y of BT.601, colour with 4:2:0 chroma",
+    defaults={"quality": 10, "color": "gray"},
+    rules={"quality": range(1, 101), "color": ("gray", "rgb")},
+    channels=lambda setting: 1 if setting["color"] == "gray" else 3,
+    scale=lambda setting: 1,
+    protocol=_protocol,
+    prepare_target=_target,
+    degrade=_degrade,
+)
