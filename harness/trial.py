@@ -1,11 +1,27 @@
-"""A cell brought to life: the network, its degraded inputs and targets. The first module that imports torch."""
+"""A cell brought to life: the network with its weights, its degraded inputs and targets."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Float32
+from torch import Tensor, nn
+
+from harness import datasets
+from harness.catalogs import BACKENDS, MODELS, TASKS
+from harness.protocol import Protocol
+from harness.record import Cell, Timing
+from harness.task import Setting, Task, generator
+from harness.weights import card_of, missing
+from semanir.attention.problem import Backend, Form, Problem
+from semanir.attention.signature import Attend
+from semanir.checkpoints import restore
+from semanir.model import Model, Request
 
 
 @dataclass(frozen=True)
@@ -14,4 +30,113 @@ class Pair:
 
     name: str
     degraded: Float32[np.ndarray, "h w C"]
+    """Not clipped where the degradation is not."""
     target: Float32[np.ndarray, "H W C"]
+
+
+class Trial:
+    """Everything that a metric may ask of a cell. Images, network and restorations are made when first asked for."""
+
+    def __init__(self, cell: Cell, timing: Timing) -> None:
+        self.cell = cell
+        self.timing = timing
+        self.task: Task = TASKS[cell.task]
+        self.setting: Setting = self.task.parse(cell.setting)
+        self.protocol: Protocol = self.task.protocol(self.setting)
+        family, _, self.configuration = cell.model.partition("/")
+        self.model: Model = MODELS[family]
+        self.backend: Backend | None = BACKENDS[cell.backend] if "backend" in self.model.uses else None
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The cell's images, degraded with a generator of their own each (cell's seed and image name)."""
+        images = datasets.load(self.cell.dataset, images=self.cell.images, image_size=self.cell.image_size)
+        return tuple(self._pair(image) for image in images)
+
+    @cached_property
+    def degraded_digests(self) -> Mapping[str, str]:
+        """Image name to sha256 of its degraded pixels."""
+        return {
+            pair.name: hashlib.sha256(np.ascontiguousarray(pair.degraded).tobytes()).hexdigest() for pair in self.pairs
+        }
+
+    @cached_property
+    def request(self) -> Request:
+        """The network of this cell for its first image, as its model understands it."""
+        height, width, channels = self.pairs[0].degraded.shape
+        return Request(
+            configuration=self.configuration,
+            channels=channels,
+            scale=self.task.scale(self.setting),
+            height=height,
+            width=width,
+            batch=self.cell.batch,
+            window=self.cell.window,
+            top_k=self.cell.top_k,
+            sharing=self.cell.sharing,
+            dtype=self.cell.dtype,
+            device=self.cell.device,
+        )
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every attention call of one forward pass on `input`."""
+        return self.model.problems(self.request)
+
+    @property
+    def has_weights(self) -> bool:
+        """False where a restoration would come from an untrained network."""
+        return missing(self.cell) is None
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network with the cell's own backend."""
+        if self.backend is None:
+            return self.build(attend=None, forms=frozenset())
+        return self.build(attend=self.backend.load(), forms=self.backend.needs)
+
+    def build(self, *, attend: Attend | None, forms: frozenset[Form]) -> nn.Module:
+        """Build the network around any attention; without weights it is random, the same for every backend."""
+        torch.manual_seed(self.cell.seed)
+        network = self.model.build(self.request, attend=attend, forms=forms)
+        card = card_of(self.cell)
+        if card is not None:
+            restore(network, card.file, sha256=card.sha256)
+        return network.eval().to(self.cell.device, getattr(torch, self.cell.dtype))
+
+    @cached_property
+    def input(self) -> Tensor:
+        """`batch` copies of the first degraded image, `B x C x h x w`: what cost is measured on."""
+        return self._tensor(self.pairs[0]).expand(self.cell.batch, -1, -1, -1).contiguous()
+
+    @torch.inference_mode()
+    def run(self) -> Tensor:
+        """One forward pass on `input`."""
+        restored: Tensor = self.network(self.input)
+        return restored
+
+    @cached_property
+    def restored(self) -> Mapping[str, Float32[np.ndarray, "H W C"]]:
+        """Image name to restoration, not clipped. Raises `ValueError` without weights."""
+        reason = missing(self.cell)
+        if reason is not None:
+            raise ValueError(f"cell {self.cell.id} restores nothing: {reason}")
+        with torch.inference_mode():
+            return {
+                pair.name: self.network(self._tensor(pair))[0].permute(1, 2, 0).float().cpu().numpy()
+                for pair in self.pairs
+            }
+
+    def _pair(self, image: datasets.Image) -> Pair:
+        target = self.task.prepare_target(image.pixels, self.setting)
+        degraded = self.task.degrade(target, self.setting, generator(self.cell.seed, image.name))
+        return Pair(image.name, degraded, target.astype(np.float32) / np.float32(255))
+
+    def _tensor(self, pair: Pair) -> Tensor:
+        image = torch.from_numpy(np.ascontiguousarray(pair.degraded)).permute(2, 0, 1)[None]
+        return image.to(self.cell.device, getattr(torch, self.cell.dtype))
+
+
+def prepare(cell: Cell, timing: Timing) -> Trial:
+    """Bring a cell to life."""
+    return Trial(cell, timing)
