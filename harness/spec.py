@@ -1,0 +1,669 @@
+"""Reads `experiments/<question>/spec.yaml` and says everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.catalog import suggest
+from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
+from harness.record import Cell, Frozen, Timing, digest
+from harness.task import InvalidSetting
+from harness.yaml_lines import (
+    Items,
+    Node,
+    Place,
+    Problem,
+    ReadError,
+    Refused,
+    Scalar,
+    Table,
+    parse,
+    read_text,
+    resolve,
+    shown,
+)
+
+AxisValue = str | int | None
+Conditions = dict[str, tuple[AxisValue, ...]]
+"""Per axis the values that match; a cell matches when every axis does."""
+
+AXES = tuple(Cell.model_fields)
+REQUIRED_AXES = ("model", "task", "dataset")
+CEILINGS: Mapping[str, int] = {
+    "top_k": 2**20,
+    "window": 2**10,
+    "image_size": 2**14,
+    "images": 2**20,
+    "batch": 2**16,
+    "seed": 2**63 - 1,
+}
+"""The largest value an axis takes in a spec: beyond it lies a slip of the finger, not an experiment."""
+
+MAX_SHOWN = 100
+"""Problems that the text of a `SpecError` lists before it counts the rest."""
+
+Check = Callable[[object], str | None]
+"""What is wrong with a value, and what would be right; None where it is right."""
+Section = TypeVar("Section", bound=Frozen)
+
+
+class SpecError(ValueError):
+    """The user's input is wrong; carries every problem, and its text lists them one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.place.line or math.inf))
+        lines = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        if len(self.problems) > MAX_SHOWN:
+            lines.append(f"and {len(self.problems) - MAX_SHOWN:,} more problems")
+        super().__init__("\n".join(lines))
+
+
+class Budget(Frozen):
+    """What one cell, and the whole spec, may take."""
+
+    cell_seconds: float = Field(default=120.0, gt=0, le=86_400)
+    """Time limit of one metric of one cell, in seconds; beyond it the cell fails with `timeout`."""
+    memory_mib: int = Field(default=4096, ge=1, le=2**24)
+    """Cells whose forecast lies above are skipped with the forecast as the reason, in MiB."""
+    max_cells: int = Field(default=100_000, ge=1, le=1_000_000)
+    """A spec that unfolds into more cells is refused."""
+
+
+class MetricChoice(Frozen):
+    """A metric of the spec, perhaps restricted to some cells."""
+
+    name: str
+    only: Conditions = Field(default_factory=dict)
+    """Where it is measured; everywhere when empty."""
+
+    def admits(self, cell: Cell) -> bool:
+        """Return whether the spec wants this metric of this cell."""
+        return matches(self.only, cell)
+
+
+class Exclusion(Frozen):
+    """A rule that keeps cells, or some metrics of them, from being measured, and says why."""
+
+    where: Conditions
+    reason: str
+    metrics: tuple[str, ...] = ()
+    """What is not measured there; nothing is when empty."""
+
+    def forbids(self, metric: str) -> bool:
+        """Return whether a cell that the rule matches goes without this metric."""
+        return not self.metrics or metric in self.metrics
+
+
+class ExperimentSpec(Frozen):
+    """A question and everything that decides which cells answer it."""
+
+    name: str
+    """The folder's name, or the file's stem where the file is not called spec.yaml."""
+    question: str
+    """What the experiment asks, in one sentence."""
+    axes: dict[str, tuple[AxisValue, ...]]
+    """Values of every axis that the spec names, `setting` left out; see `values`."""
+    settings: dict[str, tuple[str, ...]]
+    """Per task of the spec its settings, canonical; the task's default where the spec names none."""
+    metrics: tuple[MetricChoice, ...]
+    timing: Timing = Timing()
+    """How latencies are sampled."""
+    budget: Budget = Budget()
+    """What a cell and the whole spec may take."""
+    exclude: tuple[Exclusion, ...] = ()
+    """Cells that are skipped with the rule's reason; the first rule that matches speaks."""
+    text: str
+    """The file as it was written."""
+    path: Path
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of what decides the cells and their metrics; words, place and comments do not count."""
+        return digest(self.model_dump(mode="json", exclude={"name", "question", "text", "path"}))
+
+    def values(self, axis: str) -> tuple[AxisValue, ...]:
+        """Return the values of an axis other than `setting`; the default where the spec does not name it."""
+        return self.axes[axis] if axis in self.axes else (Cell.model_fields[axis].default,)
+
+
+def matches(where: Conditions, cell: Cell) -> bool:
+    """Return whether every named axis of the cell has one of the values."""
+    return all(getattr(cell, axis) in values for axis, values in where.items())
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Read a spec, with `--set` overrides such as `axes.top_k=64,128` or `timing.samples=5`.
+
+    Lists are split at commas; the settings of `axes.setting.denoise=sigma=15;sigma=25` at semicolons.
+    Raises `SpecError` with every problem of the file and of the overrides.
+    """
+    path = Path(path)
+    try:
+        text = read_text(path)
+    except ReadError as error:
+        raise SpecError([error.problem]) from None
+    root, problems = parse(text, str(path))
+    if root is None:
+        raise SpecError(problems)
+    reader = _Reader(problems)
+    for override in overrides:
+        root = _override(root, override, problems)
+    spec = reader.spec(root, text, path)
+    if spec is None:
+        raise SpecError(problems)
+    return spec
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a spec file, for editors."""
+    fields = ExperimentSpec.model_json_schema()
+    describe = {key: entry.get("description", "") for key, entry in fields["properties"].items()}
+    values = {axis: _axis_schema(axis) for axis in AXES}
+    conditions = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": values}
+    metric_names = METRICS.names()
+    restricted = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            name: {"type": "object", "additionalProperties": False, "properties": {"only": conditions}}
+            for name in metric_names
+        },
+    }
+    settings = {
+        "type": "object",
+        "description": "Per task its degradations; the task's default where it is not named.",
+        "additionalProperties": False,
+        "properties": {task: _one_or_more({"type": "string"}) for task in TASKS},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "semanir-bench experiment",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["question", "axes", "metrics"],
+        "properties": {
+            "question": {"type": "string", "minLength": 1, "description": describe["question"]},
+            "axes": {
+                "type": "object",
+                "description": describe["axes"],
+                "additionalProperties": False,
+                "required": list(REQUIRED_AXES),
+                "properties": values | {"setting": settings},
+            },
+            "metrics": {
+                "description": "What is measured; restrict it as in memory: {only: {task: [denoise]}}.",
+                **_one_or_more({"anyOf": [{"enum": metric_names}, restricted]}),
+            },
+            "timing": {**Timing.model_json_schema(), "description": describe["timing"]},
+            "budget": {**Budget.model_json_schema(), "description": describe["budget"]},
+            "exclude": {
+                "type": "array",
+                "description": describe["exclude"],
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["where", "reason"],
+                    "properties": {
+                        "where": conditions,
+                        "reason": {"type": "string", "minLength": 1},
+                        "metrics": _one_or_more({"enum": metric_names}),
+                    },
+                },
+            },
+        },
+    }
+
+
+def _axis_schema(axis: str) -> dict[str, Any]:
+    value = dict(Cell.model_json_schema()["properties"][axis])
+    description = value.pop("description", None)
+    value = {key: content for key, content in value.items() if key not in ("title", "default")}
+    names = _axis_names(axis)
+    schema = _one_or_more({"enum": names} if names else value)
+    return schema | ({"description": description} if description else {})
+
+
+def _one_or_more(value: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [value, {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}]}
+
+
+def _axis_names(axis: str) -> list[str]:
+    """Return every name that an axis takes; empty where it takes more than names."""
+    match axis:
+        case "model":
+            return [
+                f"{family}/{name}" if name else family for family in MODELS for name in MODELS[family].configurations
+            ]
+        case "backend":
+            return ["none", *BACKENDS.names()]
+        case "task":
+            return TASKS.names()
+        case "dataset":
+            from harness import datasets
+
+            return datasets.names()
+    return []
+
+
+def _unknown_name(axis: str, name: str) -> str | None:
+    """Return what is wrong with a name on an axis, or None."""
+    match axis:
+        case "model":
+            return _unknown_model(name)
+        case "backend":
+            return None if name == "none" or name in BACKENDS else BACKENDS.unknown(name)
+        case "task":
+            return None if name in TASKS else TASKS.unknown(name)
+        case "dataset":
+            from harness import datasets
+
+            return None if name in datasets.names() else datasets.unknown(name)
+        case "weights":
+            return None if name.strip() else "is blank; write `none`, `shipped` or the name of trained weights"
+    return None
+
+
+def _unknown_model(name: str) -> str | None:
+    family, slash, configuration = name.partition("/")
+    if family not in MODELS:
+        return MODELS.unknown(family)
+    configurations = MODELS[family].configurations
+    if configuration in configurations and bool(slash) == bool(configuration):
+        return None
+    known = [f"{family}/{other}" if other else family for other in configurations]
+    return f"no configuration '{configuration}' of '{family}'.{suggest(name, known)} It has: {', '.join(known)}"
+
+
+@cache
+def _validator(axis: str) -> Callable[[object], object]:
+    """Return what checks one value of an axis: the type and bounds of `Cell`, plus the ceiling."""
+    about = Cell.model_fields[axis]
+    ceiling = Field(le=CEILINGS[axis]) if axis in CEILINGS else Field()
+    annotated: Any = cast(Any, Annotated)[(about.annotation, *about.metadata, ceiling)]
+    return TypeAdapter(annotated, config=ConfigDict(strict=True)).validate_python
+
+
+def _override(root: Node, override: str, problems: list[Problem]) -> Node:
+    """Return the tree with the value of `axes.top_k=64,128` in its place; the usual checks see it there."""
+    place = Place(f"--set {override if override.isprintable() else shown(override)}")
+    dotted, equals, raw = override.partition("=")
+    keys = [key.strip() for key in dotted.split(".")]
+    if not equals or not all(keys):
+        problems.append(Problem(place, "", "is no key=value; write it like axes.top_k=64,128"))
+        return root
+    match keys:
+        case ["axes", "setting", _]:
+            node: Node = Items(place, tuple(Scalar(place, text.strip(), text.strip()) for text in raw.split(";")))
+        case ["axes", key] if key != "setting":
+            node = _scalars(place, raw)
+        case ["metrics"]:
+            node = _scalars(place, raw)
+        case ["question"]:
+            node = Scalar(place, raw, raw)
+        case ["timing" | "budget", _]:
+            node = Scalar(place, resolve(raw.strip()), raw.strip())
+        case [("axes" | "timing" | "budget" | "exclude"), *_]:
+            problems.append(Problem(place, dotted, "cannot be set as a whole; set one key, as in timing.samples=5"))
+            return root
+        case _:
+            node = Scalar(place, raw, raw)
+    return _planted(root, keys, node, problems)
+
+
+def _scalars(place: Place, raw: str) -> Items:
+    words = [word.strip() for word in raw.split(",")] if raw.strip() else []
+    return Items(place, tuple(Scalar(place, resolve(word), word) for word in words))
+
+
+def _planted(node: Node, keys: Sequence[str], leaf: Node, problems: list[Problem]) -> Node:
+    if not keys:
+        return leaf
+    if not isinstance(node, Table):
+        problems.append(Problem(leaf.place, ".".join(keys), f"cannot be set: the spec has {_kind(node)} there"))
+        return node
+    at, below = node.entries.get(keys[0], (leaf.place, Table(leaf.place, {})))
+    planted = _planted(below, keys[1:], leaf, problems)
+    if len(keys) == 1:
+        at = leaf.place
+    return replace(node, entries={**node.entries, keys[0]: (at, planted)})
+
+
+class _Reader:
+    """Walks the tree once, adds every problem to the list, and returns what could be understood."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+
+    def spec(self, root: Node, text: str, path: Path) -> ExperimentSpec | None:
+        """Return the spec; None where anything was reported."""
+        known = ("question", "axes", "metrics", "timing", "budget", "exclude")
+        top = self._table(root, "", known, required=known[:3])
+        if top is None:
+            return None
+        question = self._words(top["question"], "question") if "question" in top else ""
+        timing = self._model(Timing, top.get("timing"), "timing")
+        budget = self._model(Budget, top.get("budget"), "budget")
+        axes, settings = self._axes(top["axes"], budget.max_cells) if "axes" in top else ({}, {})
+        metrics = self._metrics(top["metrics"]) if "metrics" in top else ()
+        exclude = self._exclusions(top["exclude"]) if "exclude" in top else ()
+        if self.problems:
+            return None
+        resolved = path.resolve()
+        return ExperimentSpec(
+            name=(resolved.parent.name or "spec") if path.name == "spec.yaml" else path.stem,
+            question=question,
+            axes=axes,
+            settings=settings,
+            metrics=metrics,
+            timing=timing,
+            budget=budget,
+            exclude=exclude,
+            text=text,
+            path=path,
+        )
+
+    # the sections, in the order of the file
+
+    def _axes(self, node: Node, max_cells: int) -> tuple[Conditions, dict[str, tuple[str, ...]]]:
+        table = self._table(node, "axes", AXES, required=REQUIRED_AXES)
+        if table is None:
+            return {}, {}
+        axes = {axis: self._axis(axis, table[axis], f"axes.{axis}") for axis in table if axis != "setting"}
+        tasks = [cast(str, task) for task in axes.get("task", ())]
+        narrowed = "task" in table and not table["task"].place.line
+        settings = self._settings(table["setting"], tasks, narrowed) if "setting" in table else {}
+        for task in tasks:
+            settings.setdefault(task, (TASKS[task].canonical(TASKS[task].defaults),))
+        self._check_top_k(table, axes)
+        self._check_count(node.place, table, max_cells)
+        return axes, {task: settings[task] for task in tasks}
+
+    def _axis(self, axis: str, node: Node, where: str) -> tuple[AxisValue, ...]:
+        """Return the values of an axis that are right; a bare value is a list of one."""
+
+        def check(value: object) -> str | None:
+            try:
+                _validator(axis)(value)
+            except ValidationError as error:
+                return _complaint(error.errors()[0], value)
+            return _unknown_name(axis, value) if isinstance(value, str) else None
+
+        return tuple(cast(AxisValue, value) for value in self._list(node, where, check))
+
+    def _settings(self, node: Node, tasks: Sequence[str], narrowed: bool) -> dict[str, tuple[str, ...]]:
+        """Return canonical settings by task; those of a task that `--set` took away are not read."""
+        table = self._table(node, "axes.setting", TASKS.names())
+        settings = {}
+        for task, listed in (table or {}).items():
+            where = f"axes.setting.{task}"
+            if task in tasks:
+                settings[task] = self._setting_texts(listed, where, [task])
+            elif not narrowed:
+                remedy = f"add it to axes.task or remove this; axes.task has {', '.join(tasks) or 'no valid task'}"
+                self._report(listed.place, where, f"'{task}' is no task of this spec; {remedy}")
+        return settings
+
+    def _setting_texts(self, node: Node, where: str, tasks: Sequence[str]) -> tuple[str, ...]:
+        """Return the canonical forms that the tasks give to the settings; one task has to know each."""
+        example = TASKS[tasks[0]].canonical(TASKS[tasks[0]].defaults) if tasks else "sigma=25"
+        canonical: dict[str, None] = {}
+
+        def check(value: object) -> str | None:
+            if not isinstance(value, str):
+                return f"{shown(value)} is {_kind(value)}; write key=value, as in '{example}'"
+            refusals = []
+            for task in tasks:
+                try:
+                    canonical[TASKS[task].canonical(TASKS[task].parse(value))] = None
+                except InvalidSetting as error:
+                    refusals.append(str(error))
+            if not tasks or len(refusals) < len(tasks):
+                return None
+            return refusals[0] if len(tasks) == 1 else f"no task has a setting {shown(value)}; {refusals[0]}"
+
+        values = self._list(node, where, check)
+        if len(tasks) == 1 and len(canonical) < len(values):
+            self._report(node.place, where, f"two of these are one setting: {', '.join(map(str, values))}; keep one")
+        return tuple(canonical)
+
+    def _metrics(self, node: Node) -> tuple[MetricChoice, ...]:
+        if isinstance(node, Items) and not node.nodes:
+            self._report(node.place, "metrics", f"empty list; write at least one of: {', '.join(METRICS.names())}")
+        choices: dict[str, MetricChoice] = {}
+        for item in _nodes(node):
+            only: Conditions = {}
+            name_node = item
+            if isinstance(item, Table):
+                if len(item.entries) != 1:
+                    remedy = "write one name, or one name with its restriction: memory: {only: {task: [denoise]}}"
+                    self._report(item.place, "metrics", f"an item has {len(item.entries)} keys; {remedy}")
+                    continue
+                name, (at, content) = next(iter(item.entries.items()))
+                name_node = Scalar(at, name, name)
+                table = self._table(content, f"metrics.{name}", ("only",), required=("only",))
+                only = self._conditions(table["only"], f"metrics.{name}.only") if table and "only" in table else {}
+            if scalar := self._scalar(name_node, "metrics", _unknown_metric):
+                if scalar.text in choices:
+                    self._report(scalar.place, "metrics", f"'{scalar.text}' is listed twice; keep one")
+                choices.setdefault(scalar.text, MetricChoice(name=scalar.text, only=only))
+        return tuple(choices.values())
+
+    def _exclusions(self, node: Node) -> tuple[Exclusion, ...]:
+        if isinstance(node, Refused):
+            return ()
+        if not isinstance(node, Items):
+            remedy = "write a list of rules: - {where: {backend: [mask]}, reason: too slow to wait for}"
+            self._report(node.place, "exclude", f"is {_kind(node)}; {remedy}")
+            return ()
+        rules = []
+        for number, item in enumerate(node.nodes, start=1):
+            where = f"exclude.{number}"
+            known = ("where", "reason", "metrics")
+            table = self._table(item, where, known, required=known[:2]) or {}
+            conditions = self._conditions(table["where"], f"{where}.where") if "where" in table else {}
+            reason = self._words(table["reason"], f"{where}.reason") if "reason" in table else ""
+            listed = self._list(table["metrics"], f"{where}.metrics", _unknown_metric) if "metrics" in table else []
+            rules.append(Exclusion(where=conditions, reason=reason, metrics=tuple(map(str, listed))))
+        return tuple(rules)
+
+    def _conditions(self, node: Node, where: str) -> Conditions:
+        """Return what a rule looks for. It may name values that the axes lack: `--set` may have taken them away."""
+        table = self._table(node, where, AXES)
+        if isinstance(node, Table) and not node.entries:
+            self._report(node.place, where, "names no axis; write at least one, as in {task: [denoise]}")
+        found = {
+            axis: self._axis(axis, values, f"{where}.{axis}")
+            for axis, values in (table or {}).items()
+            if axis != "setting"
+        }
+        if table and "setting" in table:
+            tasks = [cast(str, task) for task in found.get("task", ())] or TASKS.names()
+            found["setting"] = self._setting_texts(table["setting"], f"{where}.setting", tasks)
+        return found
+
+    def _model(self, kind: type[Section], node: Node | None, where: str) -> Section:
+        """Return a section of single values, its defaults where it is not there or wrong."""
+        table = (self._table(node, where, tuple(kind.model_fields)) if node else None) or {}
+        read = {key: self._scalar(value, f"{where}.{key}", lambda value: None) for key, value in table.items()}
+        values = {key: scalar.value for key, scalar in read.items() if scalar}
+        try:
+            return kind.model_validate(values, strict=True)
+        except ValidationError as error:
+            for detail in error.errors():
+                key = str(detail["loc"][0])
+                self._report(table[key].place, f"{where}.{key}", _complaint(detail, values[key]))
+            return kind()
+
+    # rules that look at several axes
+
+    def _check_top_k(self, table: Mapping[str, Node], axes: Conditions) -> None:
+        windows = axes.get("window", (None,))
+        if "top_k" not in table or not windows or None in windows:
+            return
+        largest = max(window for window in windows if isinstance(window, int))
+        node = table["top_k"]
+        for item in _nodes(node):
+            if isinstance(item, Scalar) and type(item.value) is int and largest**2 < item.value <= CEILINGS["top_k"]:
+                tokens = f"the {largest**2} tokens of the largest window, {largest}"
+                remedy = f"write at most {largest**2}, or a window of at least {math.isqrt(item.value - 1) + 1}"
+                self._report(item.place, "axes.top_k", f"{item.value} exceeds {tokens}; {remedy}")
+
+    def _check_count(self, place: Place, table: Mapping[str, Node], max_cells: int) -> None:
+        """Count the product before anything is unfolded, wrong values included."""
+        lengths = {axis: len(_nodes(node)) for axis, node in table.items() if axis not in ("task", "setting")}
+        tasks, settings = table.get("task"), table.get("setting")
+        names = [item.value for item in _nodes(tasks) if isinstance(item, Scalar)] if tasks else [None]
+        listed = (
+            {key: len(_nodes(node)) for key, (_, node) in settings.entries.items()}
+            if isinstance(settings, Table)
+            else {}
+        )
+        lengths["task with its settings"] = sum(listed.get(str(name), 1) for name in names)
+        count = math.prod(lengths.values())
+        if count > max_cells:
+            largest = sorted(lengths, key=lambda axis: -lengths[axis])[:3]
+            named = ", ".join(f"{axis} ({lengths[axis]:,})" for axis in largest if lengths[axis] > 1)
+            message = f"{count:,} cells; budget.max_cells allows {max_cells:,}: shorten the largest axes, {named}"
+            self._report(place, "axes", message)
+
+    # nodes
+
+    def _table(
+        self, node: Node, where: str, known: Sequence[str], required: Sequence[str] = ()
+    ) -> dict[str, Node] | None:
+        """Return the known entries of a mapping; None, reported, where it is none."""
+        if not isinstance(node, Table):
+            if not isinstance(node, Refused):
+                self._report(node.place, where, f"is {_kind(node)}; write a mapping with {', '.join(known)}")
+            return None
+        for key, (at, _) in node.entries.items():
+            if key not in known:
+                near = suggest(key, list(known)).strip().replace("Did", "did")
+                self._report(at, _joined(where, key), f"unknown key; {near or 'write one of: ' + ', '.join(known)}")
+        for key in required:
+            if key not in node.entries:
+                names = _axis_names(key) if where == "axes" else []
+                hint = f", with one or more of: {', '.join(names)}" if names else ""
+                self._report(node.place, _joined(where, key), f"required key is missing; add it{hint}")
+        return {key: value for key, (_, value) in node.entries.items() if key in known}
+
+    def _list(self, node: Node, where: str, check: Check) -> list[object]:
+        """Return the values of a list, or of one bare value, that pass the check and come once."""
+        if isinstance(node, Items) and not node.nodes:
+            self._report(node.place, where, "empty list; write at least one value, or remove the key")
+        seen: dict[object, Place] = {}
+        before, nodes = len(self.problems), _nodes(node)
+        for number, item in enumerate(nodes):
+            if len(self.problems) - before >= MAX_SHOWN:  # each costs a search for the nearest name
+                message = f"{MAX_SHOWN} values are wrong; {len(nodes) - number:,} more were not looked at"
+                self._report(item.place, where, message)
+                break
+            if scalar := self._scalar(item, where, check):
+                if scalar.value in seen:
+                    first = f"first at {seen[scalar.value]}"
+                    self._report(item.place, where, f"{shown(scalar.value)} is listed twice, {first}; keep one")
+                seen.setdefault(scalar.value, item.place)
+        return list(seen)
+
+    def _scalar(self, node: Node, where: str, check: Check) -> Scalar | None:
+        """Return a single value that the check accepts; None, reported, for anything else."""
+        if isinstance(node, Refused):
+            return None
+        complaint: str | None
+        if not isinstance(node, Scalar):
+            complaint = f"is {_kind(node)}; write a single value"
+        elif node.blank:
+            complaint = "no value; write one, or remove the key"
+        elif isinstance(node.value, float) and not math.isfinite(node.value):
+            complaint = f"{node.text} is no finite number; write one"
+        elif (complaint := check(node.value)) is None:
+            return node
+        self._report(node.place, where, complaint)
+        return None
+
+    def _words(self, node: Node, where: str) -> str:
+        """Return a sentence; an empty one where none is written."""
+
+        def check(value: object) -> str | None:
+            if not isinstance(value, str):
+                return f"{shown(value)} is {_kind(value)}; write a sentence"
+            return None if value.strip() else "is blank; write a sentence"
+
+        scalar = self._scalar(node, where, check)
+        return scalar.text.strip() if scalar else ""
+
+    def _report(self, place: Place, where: str, message: str) -> None:
+        self.problems.append(Problem(place, where, message))
+
+
+def _unknown_metric(name: object) -> str | None:
+    if not isinstance(name, str):
+        return f"{shown(name)} is {_kind(name)}; write one of: {', '.join(METRICS.names())}"
+    return None if name in METRICS else METRICS.unknown(name)
+
+
+def _complaint(detail: ErrorDetails, value: object) -> str:
+    """Say in the words of a spec what pydantic found."""
+    bounds = detail.get("ctx", {})
+    match detail["type"]:
+        case "greater_than_equal":
+            return f"{shown(value)} is too small; write at least {bounds['ge']}"
+        case "greater_than":
+            return f"{shown(value)} is too small; write more than {bounds['gt']}"
+        case "less_than_equal":
+            return f"{shown(value)} is too large; write at most {bounds['le']}"
+        case "literal_error":
+            near = suggest(str(value), re.findall(r"'(\w+)'", bounds["expected"]))
+            return f"{shown(value)} is not known; write {bounds['expected']}.{near}"
+        case kind if kind in _WANTED:
+            said = "null is no value here" if value is None else f"{shown(value)} is {_kind(value)}"
+            return f"{said}; write {_WANTED[kind]}"
+    return f"{shown(value)}: {detail['msg']}"
+
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a name",
+}
+
+
+def _kind(value: object) -> str:
+    """Return what a person calls a node or a value."""
+    match value:
+        case Items():
+            return "a list"
+        case Table():
+            return "a mapping"
+        case Scalar():
+            return _kind(value.value)
+        case None:
+            return "null"
+        case bool():
+            return "a truth value"
+        case int():
+            return "a whole number"
+        case float():
+            return "a fraction"
+    return "text"
+
+
+def _nodes(node: Node) -> tuple[Node, ...]:
+    return node.nodes if isinstance(node, Items) else (node,)
+
+
+def _joined(where: str, key: str) -> str:
+    key = key if key.isprintable() and len(key) <= 60 else shown(key)
+    return f"{where}.{key}" if where else key
