@@ -1,0 +1,179 @@
+"""Results as figures: which axis runs along x, which tells series apart, and which gets panels of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from reports.document import Axis, Figure, Panel, Point, Series
+from reports.quantities import Read, Value
+from reports.results import AXES, Result, axis_values, in_words, label, listed, phrase, value_text, varying
+
+_ALONG = ("top_k", "window", "image_size", "batch", "images")
+"""Axes that can run along x, in this order of choice."""
+_POOLED = ("seed",)
+"""Axes that are repetitions: averaged, with their range as the whisker."""
+_MOST_PANELS, _MOST_SERIES = 12, 8
+_ALIKE_DB = 0.005
+_OTHER_STYLES = 4
+"""Styles from here on belong to axes other than the backend: one colour never means two things."""
+
+
+def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: tuple[str, ...] = ()) -> Figure | None:
+    """Draw a number along the first numeric axis that varies; None where none does, or nothing was measured.
+
+    Axes in `pool` are averaged as seeds are. Backends are told apart by series, all else by panels.
+    """
+    known = [result for result in results if isinstance(read(result), Value)]
+    axes = varying(known)
+    along = next((axis for axis in _ALONG if axis in axes and len(_positions(known, axis)) > 1), None)
+    if along is None:
+        return None
+    pooled = (*pool, *_POOLED)
+    rest = [axis for axis in axes if axis != along and axis not in pooled]
+    by = "backend" if "backend" in rest else next((a for a in reversed(rest) if len(axis_values(known, a)) <= 8), None)
+    panel_axes = tuple(axis for axis in rest if axis != by)
+    groups: dict[str, list[Result]] = {}
+    for result in known:
+        groups.setdefault(in_words(result.cell, panel_axes), []).append(result)
+    styles = axis_values(results, by) if by else [None]
+    panels = tuple(
+        Panel(title=name, series=_series(members, along, by, styles, read)) for name, members in groups.items()
+    )
+    ticks = sorted(_positions(known, along).items())
+    spread = ticks[-1][0] / ticks[0][0] if ticks[0][0] > 0 else 1
+    notes = [f"{label(axis)}s agree within {2 * _ALIKE_DB:g} {y.unit}; their mean" for axis in pool if axis in axes]
+    notes += [f"mean over {label(axis)}" for axis in _POOLED if axis in axes]
+    notes += [*_absent(results, known, by, read), _shortened(panels, styles)]
+    low, high = _extent(panels)
+    return Figure(
+        title=f"{title} against {label(along)}",
+        summary=f"{y.label} against {label(along)}: {low:.4g} to {high:.4g} {y.unit}".rstrip(),
+        kind="lines",
+        x=Axis(label=label(along), log=spread >= 4, ticks=tuple(ticks)),
+        y=Axis(label=y.label, unit=y.unit, zero=y.zero, log=y.zero and low > 0 and high / low > 30),
+        panels=panels[:_MOST_PANELS],
+        note="; ".join(note for note in notes if note),
+    )
+
+
+def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figure | None:
+    """Draw the largest number of each backend (or along the innermost axis), its range as the whisker."""
+    known = [result for result in results if isinstance(read(result), Value)]
+    axes = varying(known)
+    if not known:
+        return None
+    by = "backend" if "backend" in axes or not axes else axes[-1]
+    inner = next(
+        (a for a in ("window", *reversed(axes)) if a in axes and a != by and len(axis_values(known, a)) <= 4),
+        None,
+    )
+    categories = axis_values(known, by)[:16]
+    found = []
+    for style, value in enumerate(axis_values(known, inner) if inner else [None], _first_style(inner)):
+        members = [result for result in known if inner is None or getattr(result.cell, inner) == value]
+        points = []
+        for x, category in enumerate(categories):
+            here = [result for result in members if getattr(result.cell, by) == category]
+            if here:
+                points.append(_largest(float(x), here, read))
+        found.append(Series(label=phrase(inner, value) if inner else "", style=style, points=tuple(points)))
+    low, high = _extent([Panel(series=tuple(found))])
+    others = [label(axis) for axis in axes if axis not in (by, inner)]
+    return Figure(
+        title=f"{title} per {label(by)}",
+        summary=f"{y.label} per {label(by)}: {low:.4g} to {high:.4g} {y.unit}".rstrip(),
+        kind="bars",
+        x=Axis(label=label(by), ticks=tuple((float(x), value_text(by, c)) for x, c in enumerate(categories))),
+        y=Axis(label=y.label, unit=y.unit, zero=True),
+        panels=(Panel(series=tuple(found)),),
+        note=f"bar: the largest over {' and '.join(others)}; line: its range" if others else "",
+    )
+
+
+def alike(results: Sequence[Result], read: Read, axis: str) -> bool:
+    """Say whether results that differ in this axis alone agree within half of the last digit shown in dB."""
+    found: dict[tuple[object, ...], list[float]] = {}
+    for result in results:
+        value = read(result)
+        if isinstance(value, Value):
+            found.setdefault(tuple(getattr(result.cell, name) for name in ("task", *AXES) if name != axis), []).append(
+                value.value
+            )
+    return all(max(values) - min(values) <= 2 * _ALIKE_DB for values in found.values())
+
+
+def _positions(results: Sequence[Result], axis: str) -> dict[float, str]:
+    """Return where values stand; keeping every key of a window stands at the number of its tokens."""
+    found = {}
+    for result in results:
+        position = _position(result, axis)
+        if position is not None:
+            found[position] = value_text(axis, getattr(result.cell, axis))
+    return found
+
+
+def _position(result: Result, axis: str) -> float | None:
+    value, window = getattr(result.cell, axis), result.cell.window
+    if value is None:
+        return float(window**2) if axis == "top_k" and window else None
+    return float(value)
+
+
+def _series(
+    results: Sequence[Result], along: str, by: str | None, styles: Sequence[object], read: Read
+) -> tuple[Series, ...]:
+    found = []
+    for style, value in enumerate(styles[:_MOST_SERIES], _first_style(by)):
+        members: dict[float, list[Result]] = {}
+        for result in results:
+            position = _position(result, along)
+            if position is not None and (by is None or getattr(result.cell, by) == value):
+                members.setdefault(position, []).append(result)
+        points = tuple(_mean(x, members[x], read) for x in sorted(members))
+        if points:
+            found.append(Series(label=phrase(by, value) if by else "", style=style, points=points))
+    return tuple(found)
+
+
+def _first_style(axis: str | None) -> int:
+    return 0 if axis == "backend" else _OTHER_STYLES
+
+
+def _mean(x: float, results: Sequence[Result], read: Read) -> Point:
+    values = [value for result in results if isinstance(value := read(result), Value)]
+    cells = tuple(result.cell.id for result in results)
+    if len(values) == 1:
+        only = values[0]
+        return Point(x=x, y=only.value, low=only.low, high=only.high, cells=cells, detail=only.detail)
+    numbers = [value.value for value in values]
+    mean = fmean(numbers)
+    return Point(x=x, y=mean, low=min(numbers), high=max(numbers), cells=cells, detail=f"mean of {len(cells)} cells")
+
+
+def _largest(x: float, results: Sequence[Result], read: Read) -> Point:
+    numbers = [value.value for result in results if isinstance(value := read(result), Value)]
+    cells = tuple(result.cell.id for result in results)
+    return Point(x=x, y=max(numbers), low=min(numbers), high=max(numbers), cells=cells)
+
+
+def _extent(panels: Sequence[Panel]) -> tuple[float, float]:
+    heights = [point.y for panel in panels for series in panel.series for point in series.points]
+    return min(heights), max(heights)
+
+
+def _absent(results: Sequence[Result], known: Sequence[Result], by: str | None, read: Read) -> Iterator[str]:
+    """Say which series are wholly missing, and why."""
+    for value in axis_values(results, by) if by else ():
+        if all(getattr(result.cell, by or "") != value for result in known):
+            reasons = Counter(str(read(each)) for each in results if getattr(each.cell, by or "") == value)
+            yield f"no {value_text(by or '', value)} ({listed(reasons, 'cell', 1)})"
+
+
+def _shortened(panels: Sequence[Panel], styles: Sequence[object]) -> str:
+    left = [
+        f"{len(panels) - _MOST_PANELS} more panels" if len(panels) > _MOST_PANELS else "",
+        f"{len(styles) - _MOST_SERIES} more series" if len(styles) > _MOST_SERIES else "",
+    ]
+    return " and ".join(each for each in left if each) + " in the table alone" if any(left) else ""

@@ -1,0 +1,264 @@
+"""What a report says, as plain values: pages round and fill them, renderers only escape and draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["measured", "skipped", "failed", "missing"]
+"""How a result stands; `missing` is planned and not run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Badge:
+    """A short word with a state, as in `4 failed`."""
+
+    text: str
+    state: State
+    anchor: str = ""
+    """Section that says more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    tone: Literal["plain", "note", "warning"] = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Names with values, in reading order."""
+
+    items: tuple[tuple[str, str], ...]
+    inline: bool = False
+    """A run of words rather than a table, for a few short facts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Text to be read letter for letter."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The head of a table's column."""
+
+    label: str
+    unit: str = ""
+    family: str = ""
+    """Columns in a row that share a family stand under one common head."""
+    kind: Literal["text", "number", "code", "cell"] = "text"
+    """`number` lines up at the decimal, `code` can be copied, `cell` holds a cell's id and leads to it."""
+    hint: str = ""
+    """What the column means, in a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One value of a table, or the reason why there is none."""
+
+    text: str = ""
+    """Rounded for reading, without its unit; a column's entries have the same decimals."""
+    value: float | None = None
+    """The number behind the text, in the column's unit."""
+    detail: str = ""
+    """What lies behind the number: samples, spread, how it was formed."""
+    cell: str = ""
+    """Id of the cell that it comes from."""
+    best: bool = False
+    reason: str = ""
+    """Why there is no value; `text` then holds it in few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A table's row; `anchor` is the name by which the rest of the document finds it."""
+
+    entries: tuple[Entry, ...]
+    anchor: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows under one title."""
+
+    rows: tuple[Row, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Numbers or words in columns."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    stubs: int = 1
+    """Leading columns that name the row; equal neighbours in them are drawn as one."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A measured point; the whisker runs from `low` to `high`."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    cells: tuple[str, ...] = ()
+    """Ids of the cells that it is made of."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points that belong together."""
+
+    label: str
+    style: int
+    """Index of colour and marker, the same for the same label throughout a document."""
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What is plotted along a direction."""
+
+    label: str
+    unit: str = ""
+    log: bool = False
+    zero: bool = False
+    """The axis starts at zero: lengths can be compared."""
+    ticks: tuple[tuple[float, str], ...] = ()
+    """Positions with labels; empty lets the renderer choose round ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes; panels of a figure share the scale of y."""
+
+    series: tuple[Series, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Series to be drawn: the data, never a picture of it."""
+
+    title: str
+    summary: str
+    """What it shows, for someone who cannot see it."""
+    kind: Literal["lines", "bars"]
+    """`lines` over a numeric x; `bars` lie on their side, `x` being the tick of their category."""
+    x: Axis
+    y: Axis
+    panels: tuple[Panel, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle in fractions of a picture's width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture in the store, or the reason why there is none."""
+
+    role: str
+    """As in `degraded`."""
+    artifact: str = ""
+    """Name in the store's artifacts; empty where there is none."""
+    caption: str = ""
+    cell: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One scene in several pictures, with the same detail cut from each."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+    crop: Box | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Pictures to be compared by eye."""
+
+    caption: str
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A section in a nutshell."""
+
+    title: str
+    anchor: str
+    lines: tuple[str, ...]
+    badges: tuple[Badge, ...] = ()
+    picture: Picture | None = None
+    crop: Box | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cards:
+    """Nutshells side by side."""
+
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Figures side by side."""
+
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Blocks that stay folded until someone asks."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    count: str = ""
+    """How much there is inside, as in `24 cells`."""
+    state: State | None = None
+    open: bool = False
+
+
+Block = Text | Facts | Code | Table | Figures | Gallery | Cards | Details
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Blocks under a heading."""
+
+    title: str
+    anchor: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    sections: tuple[Section, ...]
+    kicker: str = ""
+    """What kind of document this is, above the title."""
+    badges: tuple[Badge, ...] = ()
+    lead: tuple[Block, ...] = ()

@@ -1,0 +1,397 @@
+"""The numbers that a table shows: which measurement, reduced how, rounded how, and which of them is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import Literal
+
+import numpy as np
+
+from harness.catalogs import METRICS
+from harness.record import Measured, Measurement, Record
+from reports.document import Column, Entry
+from reports.results import AXES, Result
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A number read off a result. `low` and `high` are its noise, where repetition showed it."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    detail: str = ""
+
+
+Read = Callable[[Result], Value | str]
+"""Returns the number, or the reason why there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One column of numbers."""
+
+    label: str
+    read: Read
+    unit: str = ""
+    family: str = ""
+    hint: str = ""
+    better: Better = "neither"
+    rivals: Literal["table", "contenders"] = "contenders"
+    """Among whom the best is sought: the whole table, or cells that differ in the backend alone."""
+    form: str = ""
+    """Format of the number; empty chooses the decimals by size, the same for a column."""
+
+    @property
+    def column(self) -> Column:
+        """The head of its column."""
+        return Column(label=self.label, unit=self.unit, family=self.family, kind="number", hint=self.hint)
+
+
+def quantities(results: Sequence[Result], baseline: str | None) -> list[Quantity]:
+    """Return all numbers that these results can have, in reading order."""
+    asked = list(dict.fromkeys(metric for result in results for metric in result.records))
+    makers: dict[str, Callable[[], list[Quantity]]] = {
+        "psnr": lambda: _quality(results, "psnr", "PSNR", "dB", "{:.2f}"),
+        "ssim": lambda: _quality(results, "ssim", "SSIM", "", "{:.4f}"),
+        "latency": lambda: _latency(results, baseline),
+        "flops": lambda: _flops(results),
+        "memory": lambda: [_memory()],
+        "agreement": lambda: [_agreement()],
+        "degraded": list,
+        "pictures": list,
+    }
+    order = [metric for metric in makers if metric in asked]
+    found = [quantity for metric in order for quantity in makers[metric]()]
+    return found + [each for metric in asked if metric not in makers for each in _other(results, metric)]
+
+
+def plainest(results: Sequence[Result]) -> str | None:
+    """Return the contender that others are compared with: of those timed, the one that spends the most FLOPs.
+
+    Ties, and stores without FLOPs, are decided by how much was timed and then by name. None unless two are.
+    """
+    timed: dict[str, int] = {}
+    spent: dict[str, float] = {}
+    for result in results:
+        backend = result.cell.backend
+        if result.measurement("latency"):
+            timed[backend] = timed.get(backend, 0) + 1
+        if flops := result.measurement("flops", "flops.spent"):
+            spent[backend] = max(spent.get(backend, 0.0), flops.samples[0])
+    if len(timed) < 2:
+        return None
+    return min(timed, key=lambda backend: (-spent.get(backend, 0.0), -timed[backend], backend))
+
+
+def entries(quantity: Quantity, results: Sequence[Result]) -> list[Entry]:
+    """Return a column of a table: numbers with the same decimals, reasons, and the best marked."""
+    values = [quantity.read(result) for result in results]
+    numbers = {i: value for i, value in enumerate(values) if isinstance(value, Value)}
+    form = quantity.form or _form(value.value for value in numbers.values())
+    texts = {i: _text(form, value.value) for i, value in numbers.items()}
+    best = _best(quantity, results, numbers, texts)
+    column = []
+    for i, (result, value) in enumerate(zip(results, values, strict=True)):
+        if isinstance(value, str):
+            column.append(Entry(text=brief(value), reason=value, cell=result.cell.id))
+        else:
+            number, detail = value.value, value.detail
+            column.append(Entry(text=texts[i], value=number, detail=detail, cell=result.cell.id, best=i in best))
+    return column
+
+
+def brief(reason: str) -> str:
+    """Return a reason in few words."""
+    head = reason.partition(":")[0].strip()
+    return head if len(head) <= 22 else f"{head[:21].rsplit(' ', 1)[0]} …"
+
+
+def mean_psnr(result: Result) -> float | None:
+    """Return the mean PSNR over images, where there is one."""
+    found = result.measurement("psnr", "psnr")
+    return fmean(found.samples) if found else None
+
+
+def latency_ms(result: Result) -> Value | str:
+    """Read the median of the repetitions, with quartiles."""
+    found = result.measurement("latency", "latency") or result.measurement("latency")
+    if found is None:
+        return result.why_not("latency")
+    low, high = (float(x) for x in np.quantile(found.samples, (0.25, 0.75)))
+    middle = median(found.samples)
+    spread = f"median of {len(found.samples)} samples, quartiles {low:.4g} to {high:.4g} {found.unit}"
+    return Value(value=middle, low=low, high=high, detail=spread)
+
+
+def peak_mib(result: Result) -> Value | str:
+    """Read the largest peak of memory."""
+    found = result.measurement("memory", "memory.peak") or result.measurement("memory")
+    if found is None:
+        return result.why_not("memory")
+    return Value(value=max(found.samples), detail="peak above the process before the trial, in a fresh process")
+
+
+def comparable(one: Record | None, other: Record | None) -> bool:
+    """Say whether two times may be divided: same machine, timing rule, commit, versions and threads."""
+
+    def run(record: Record) -> tuple[object, ...]:
+        place = record.environment
+        return (
+            (place.machine_class, record.timing, record.commit, record.dirty),
+            (sorted(place.versions.items()), place.threads),
+        )
+
+    return one is not None and other is not None and run(one) == run(other)
+
+
+def _quality(results: Sequence[Result], metric: str, title: str, unit: str, form: str) -> list[Quantity]:
+    protocols = sorted({record.protocol for record in _measured(results, metric)})
+    found = []
+    for protocol in protocols or [""]:
+        family = f"quality ({protocol})" if len(protocols) > 1 else "quality"
+
+        def add(label: str, form: str, hint: str, read: Read, protocol: str = protocol, family: str = family) -> None:
+            read = _made_by(lambda record: record.protocol, protocol, metric, read, "judged by another protocol")
+            common = Quantity(label=label, unit=unit, family=family, form=form, hint=hint, read=read)
+            found.append(replace(common, better="higher", rivals="table"))
+
+        add(title, form, "mean over images", lambda result: _mean(result, metric))
+        if metric == "psnr" and any("degraded" in result.records for result in results):
+            add("gain", "{:+.2f}", "PSNR above that of the degraded input, mean over the same images", _gain)
+    return found
+
+
+def _measured(results: Iterable[Result], metric: str) -> Iterator[Record]:
+    found = (result.records.get(metric) for result in results)
+    return (record for record in found if record and isinstance(record.outcome, Measured))
+
+
+def _made_by(rule_of: Callable[[Record], str], rule: str, metric: str, read: Read, otherwise: str) -> Read:
+    """Keep what was measured by other rules out of a column, with `otherwise` as the reason."""
+
+    def made(result: Result) -> Value | str:
+        record = result.records.get(metric)
+        measured = record is not None and isinstance(record.outcome, Measured)
+        return otherwise if record and measured and rule_of(record) != rule else read(result)
+
+    return made
+
+
+def _mean(result: Result, metric: str) -> Value | str:
+    found = result.measurement(metric, metric)
+    if found is None:
+        return result.why_not(metric)
+    return Value(value=fmean(found.samples), detail=_over_images(found))
+
+
+def _gain(result: Result) -> Value | str:
+    restored, degraded = result.measurement("psnr", "psnr"), result.measurement("degraded", "degraded.psnr")
+    if restored is None or degraded is None:
+        return result.why_not("degraded" if restored else "psnr")
+    before = dict(zip(degraded.labels, degraded.samples, strict=False))
+    pairs = list(zip(restored.labels, restored.samples, strict=False))
+    if not pairs or any(name not in before for name, _ in pairs):
+        return "the degraded input has other images"
+    gains = [value - before[name] for name, value in pairs]
+    if not all(map(math.isfinite, gains)):
+        return "an image is restored perfectly"
+    span = f"from {min(gains):+.2f} to {max(gains):+.2f} dB over {len(gains)} images"
+    return Value(value=fmean(gains), detail=f"paired per image, {span}")
+
+
+def _over_images(found: Measurement) -> str:
+    if len(found.samples) == 1:
+        return f"one image: {found.labels[0]}" if found.labels else "one sample"
+    span = f"{min(found.samples):.4g} to {max(found.samples):.4g} {_unit(found.unit)}".rstrip()
+    return f"mean of {len(found.samples)} images, {span}"
+
+
+def _latency(results: Sequence[Result], baseline: str | None) -> list[Quantity]:
+    rules = sorted({record.timing for record in _measured(results, "latency")})
+    found = []
+    for rule in rules or [""]:
+        family = f"latency (rule {rule[:6]})" if len(rules) > 1 else "latency"
+
+        def timed(read: Read, rule: str = rule) -> Read:
+            return _made_by(lambda record: record.timing, rule, "latency", read, "timed under another rule")
+
+        if baseline is not None:
+            ratio, unit = timed(_ratio_to(baseline, results)), f"× {baseline}"
+            hint = f"median over the median of {baseline} with all other axes equal, in the same run"
+            found.append(
+                Quantity(
+                    label="ratio",
+                    unit=unit,
+                    family=family,
+                    read=ratio,
+                    form="{:.2f}",
+                    hint=hint,
+                    better="lower",
+                )
+            )
+        hint = "median of the repetitions; informative on a CPU, only ratios within one run mean something"
+        found.append(Quantity(label="median", unit="ms", family=family, read=timed(latency_ms), hint=hint))
+        hint = "distance between the quartiles of the repetitions, in percent of the median"
+        found.append(Quantity(label="spread", unit="%", family=family, form="{:.1f}", read=timed(_spread), hint=hint))
+    return found
+
+
+def _ratio_to(baseline: str, results: Iterable[Result]) -> Read:
+    bases = {_without_backend(result): result for result in results if result.cell.backend == baseline}
+
+    def ratio(result: Result) -> Value | str:
+        time = latency_ms(result)
+        if isinstance(time, str):
+            return time
+        base = bases.get(_without_backend(result))
+        if base is None or isinstance(base_time := latency_ms(base), str):
+            return f"no time of {baseline} here"
+        if not comparable(result.records["latency"], base.records["latency"]):
+            return f"{baseline} was timed in another run"
+        value, low, high = ((x or 0.0) / base_time.value for x in (time.value, time.low, time.high))
+        return Value(
+            value=value,
+            low=low,
+            high=high,
+            detail=f"{time.value:.4g} ms over {base_time.value:.4g} ms of {baseline}",
+        )
+
+    return ratio
+
+
+def _without_backend(result: Result) -> tuple[object, ...]:
+    return tuple(getattr(result.cell, axis) for axis in ("task", *AXES) if axis != "backend")
+
+
+def _spread(result: Result) -> Value | str:
+    time = latency_ms(result)
+    if isinstance(time, str):
+        return time
+    return Value(value=100 * ((time.high or 0.0) - (time.low or 0.0)) / time.value, detail=time.detail)
+
+
+_FLOPS: Mapping[str, str] = {
+    "spent": "what the whole network computes with this backend, by formula",
+    "useful": "of these, what the kept pairs of queries and keys need",
+}
+
+
+def _flops(results: Sequence[Result]) -> list[Quantity]:
+    names = [f"flops.{kind}" for kind in _FLOPS]
+    largest = max(
+        (max(found.samples) for result in results for name in names if (found := result.measurement("flops", name))),
+        default=0.0,
+    )
+    power, prefix = next(
+        (step for step in ((12, "T"), (9, "G"), (6, "M"), (3, "k")) if largest >= 10 ** step[0]), (0, "")
+    )
+
+    def read_of(name: str) -> Read:
+        def read(result: Result) -> Value | str:
+            found = result.measurement("flops", name)
+            if found is None:
+                return result.why_not("flops")
+            return Value(value=found.samples[0] / 10**power, detail=f"{found.samples[0]:,.0f} FLOP")
+
+        return read
+
+    return [
+        Quantity(
+            label=kind,
+            unit=f"{prefix}FLOP",
+            family="arithmetic",
+            hint=hint,
+            read=read_of(f"flops.{kind}"),
+            better="lower" if kind == "spent" else "neither",
+        )
+        for kind, hint in _FLOPS.items()
+    ]
+
+
+def _memory() -> Quantity:
+    hint = "peak memory above the process before the trial"
+    return Quantity(label="peak", unit="MiB", family="memory", hint=hint, read=peak_mib, better="lower", form="{:.1f}")
+
+
+def _agreement() -> Quantity:
+    def read(result: Result) -> Value | str:
+        found = result.measurement("agreement")
+        if found is None:
+            return result.why_not("agreement")
+        return Value(value=max(found.samples), detail=f"{found.name}, against the float64 reference")
+
+    hint = "largest relative error against the float64 reference, on the cell's own inputs"
+    return Quantity(label="rel. error", family="agreement", hint=hint, read=read, form="{:.1e}")
+
+
+def _other(results: Sequence[Result], metric: str) -> list[Quantity]:
+    better: Better = METRICS[metric].better if metric in METRICS else "neither"
+    units: dict[str, str] = {}
+    for result in results:
+        units |= {each.name: _unit(each.unit) for each in result.measurements(metric)}
+
+    def read_of(name: str) -> Read:
+        def read(result: Result) -> Value | str:
+            found = result.measurement(metric, name)
+            if found is None:
+                return result.why_not(metric)
+            return Value(value=fmean(found.samples), detail=f"mean of {len(found.samples)} samples")
+
+        return read
+
+    return [
+        Quantity(label=name, unit=unit, family=metric if len(units) > 1 else "", read=read_of(name), better=better)
+        for name, unit in (units or {metric: ""}).items()
+    ]
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else unit
+
+
+def _form(numbers: Iterable[float]) -> str:
+    sizes = [abs(number) for number in numbers if math.isfinite(number) and number]
+    if not sizes:
+        return "{:.2f}"
+    powers = math.floor(math.log10(min(sizes))), math.floor(math.log10(max(sizes)))
+    if powers[1] < -3 or powers[1] >= 6:
+        return "{:.2e}"
+    return f"{{:.{max(0, min(2 - powers[0], 4 - powers[1]))}f}}"
+
+
+def _text(form: str, number: float) -> str:
+    if not math.isfinite(number):
+        return "∞" if number > 0 else "-∞" if number < 0 else "undefined"
+    text = form.format(number).replace("-", "−")
+    return "0.00" if text == "−0.00" else text
+
+
+def _best(
+    quantity: Quantity, results: Sequence[Result], numbers: Mapping[int, Value], texts: Mapping[int, str]
+) -> set[int]:
+    """Return who is best and whoever cannot be told from it, by text or by noise; nobody where all are."""
+    if quantity.better == "neither":
+        return set()
+    rivals: dict[object, list[int]] = {}
+    for i in numbers:
+        rivals.setdefault(None if quantity.rivals == "table" else _without_backend(results[i]), []).append(i)
+    winners: set[int] = set()
+    for group in rivals.values():
+        pick = max if quantity.better == "higher" else min
+        best = pick(group, key=lambda i: numbers[i].value)
+        even = {i for i in group if texts[i] == texts[best] or _overlap(numbers[i], numbers[best])}
+        if len(even) < len(group):
+            winners |= even
+    return winners
+
+
+def _overlap(one: Value, other: Value) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high

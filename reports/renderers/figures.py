@@ -1,0 +1,242 @@
+"""Figures as hand-drawn SVG: crisp, small, the same on every machine, coloured by the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from itertools import pairwise
+
+from reports.document import Axis, Figure, Panel, Point, Series
+
+WIDTH, HEIGHT = 270, 216
+_RIGHT, _TOP, _BOTTOM = 8.0, 28.0, 38.0
+_ROW, _GAP = 13.0, 9.0
+"""Height of a bar with its gap, and the gap between two categories."""
+_DIGIT = 6.8
+"""Width of a digit of the labels, in the units of the drawing."""
+
+MARKERS = ("circle", "square", "up", "diamond", "down", "plus", "cross", "ring")
+"""Shape of the points by `Series.style`, so that colour never stands alone."""
+
+
+def draw(figure: Figure) -> list[tuple[str, str]]:
+    """Return the title and the SVG of each panel. Every string is escaped; legends are the page's."""
+    match figure.kind:
+        case "bars":
+            return [(panel.title, _bars(figure, panel)) for panel in figure.panels]
+        case "lines":
+            low, high = _range(figure)
+            return [(panel.title, _lines(figure, panel, low, high)) for panel in figure.panels]
+
+
+def swatch(style: int, kind: str) -> str:
+    """Return a legend's key as SVG: a marker on its line, or a bar."""
+    colour = f"s{style % len(MARKERS)}"
+    inside = (
+        f'<rect class="bar {colour}" x="4" y="2" width="14" height="9" rx="1.5"/>'
+        if kind == "bars"
+        else f'<path class="curve {colour}" d="M1 6.5H21"/>{_marker(style, 11, 6.5)}'
+    )
+    return f'<svg class="swatch" viewBox="0 0 22 13" width="22" height="13" aria-hidden="true">{inside}</svg>'
+
+
+def legend(figure: Figure) -> list[tuple[str, int]]:
+    """Return label and style of every series, each once; nothing where one needs no name."""
+    found = {series.label: series.style for panel in figure.panels for series in panel.series}
+    return [] if len(found) < 2 else sorted(found.items(), key=lambda item: item[1])
+
+
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Return round numbers that cover low to high: steps of 1, 2 or 5 times a power of ten."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / (most - 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, max(last, first + 1) + 1)]
+
+
+def _lines(figure: Figure, panel: Panel, low: float, high: float) -> str:
+    ticks = _log_ticks(low, high) if figure.y.log else round_ticks(low, high)
+    low, high = ticks[0], ticks[-1]
+    texts = _labels(ticks)
+    left = 8 + _DIGIT * max(map(len, texts))
+    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+
+    def to_y(value: float) -> float:
+        return bottom - _share(value, low, high, figure.y.log) * (bottom - _TOP)
+
+    positions = [x for x, _ in figure.x.ticks]
+
+    def to_x(value: float) -> float:
+        inset = 14.0
+        return left + inset + _share(value, positions[0], positions[-1], figure.x.log) * (right - left - 2 * inset)
+
+    parts = []
+    for tick, text in zip(ticks, texts, strict=True):
+        parts.append(f'<path class="grid" d="M{left:.1f} {to_y(tick):.1f}H{right:.1f}"/>')
+        parts.append(_words("tick", left - 6, to_y(tick) + 3.6, text, "end"))
+    parts.append(f'<path class="axis" d="M{left:.1f} {bottom:.1f}H{right:.1f}"/>')
+    for tick, text in _roomy([(to_x(x), text) for x, text in figure.x.ticks]):
+        parts.append(f'<path class="axis" d="M{tick:.1f} {bottom:.1f}v4"/>')
+        parts.append(_words("tick", tick, bottom + 16, text, "middle"))
+    middle = (left + right) / 2
+    parts.append(_words("name", middle, HEIGHT - 6, _named(figure.x), "middle"))
+    parts.append(_words("name", 0, 11, _named(figure.y)))
+    parts += [_curve(series, figure, to_x, to_y) for series in panel.series]
+    return _frame(figure, panel, parts, HEIGHT)
+
+
+def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> str:
+    colour = f"s{series.style % len(MARKERS)}"
+    path = "L".join(f"{to_x(point.x):.1f} {to_y(point.y):.1f}" for point in series.points)
+    parts = [f'<path class="curve {colour}" d="M{path}"/>' if len(series.points) > 1 else ""]
+    for point in series.points:
+        x, y = to_x(point.x), to_y(point.y)
+        whisker = ""
+        if point.low is not None and point.high is not None:
+            whisker = f'<path class="whisker {colour}" d="M{x:.1f} {to_y(point.low):.1f}V{to_y(point.high):.1f}"/>'
+        drawn = f"{whisker}{_marker(series.style, x, y)}"
+        parts.append(_linked(drawn, series, point, figure, _tick_text(figure.x, point.x)))
+    return "".join(parts)
+
+
+def _bars(figure: Figure, panel: Panel) -> str:
+    high = max((max(point.y, point.high or 0.0) for series in panel.series for point in series.points), default=0.0)
+    ticks = round_ticks(0.0, high or 1.0, 5)
+    names = [text if len(text) <= 20 else f"{text[:19]}…" for _, text in figure.x.ticks]
+    left = min(130.0, 10 + 6.4 * max(map(len, names)))
+    right = WIDTH - 34.0
+    scale = (right - left) / ticks[-1]
+    at = {
+        position: [s for s in panel.series if any(p.x == position for p in s.points)] for position, _ in figure.x.ticks
+    }
+    y, parts = 8.0, []
+    digits = _decimals(high)
+    for (position, _), name in zip(figure.x.ticks, names, strict=True):
+        middle = y + _ROW * len(at[position]) / 2
+        parts.append(_words("tick", left - 7, middle + 3.8, name, "end"))
+        for series in at[position]:
+            point = next(point for point in series.points if point.x == position)
+            colour, width = f"s{series.style % len(MARKERS)}", max(0.5, point.y * scale)
+            bar = _box(colour, left, y + 1, width)
+            if point.low is not None and point.low < point.y:
+                start, middle_y = left + point.low * scale, y + _ROW / 2
+                bar += f'<path class="range" d="M{start:.1f} {middle_y:.1f}H{left + width:.1f}"/>'
+            value = _words("value", left + width + 5, y + _ROW - 3, f"{point.y:.{digits}f}")
+            parts.append(_linked(bar + value, series, point, figure, name))
+            y += _ROW
+        y += _GAP
+    bottom = y - _GAP / 2
+    grid = []
+    for tick, text in zip(ticks, _labels(ticks), strict=True):
+        x = left + tick * scale
+        grid.append(f'<path class="grid" d="M{x:.1f} 4V{bottom:.1f}"/>')
+        grid.append(_words("tick", x, bottom + 14, text, "middle"))
+    middle = (left + right) / 2
+    name = _words("name", middle, bottom + 31, _named(figure.y), "middle")
+    return _frame(figure, panel, [*grid, *parts, name], bottom + 38)
+
+
+def _frame(figure: Figure, panel: Panel, parts: Sequence[str], height: float) -> str:
+    title = f"{figure.title}: {panel.title}" if panel.title else figure.title
+    names = ", ".join(series.label for series in panel.series if series.label)
+    summary = f"{figure.summary}. Series: {names}." if names else f"{figure.summary}."
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="group" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title><desc>{escape(summary)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def _linked(drawn: str, series: Series, point: Point, figure: Figure, x_text: str) -> str:
+    """Wrap a point in a link to its cell, with a title that says it in words."""
+    words = [
+        series.label,
+        f"{figure.x.label} {x_text}",
+        f"{point.y:.5g} {figure.y.unit}".strip(),
+        point.detail,
+    ]
+    shown = escape(" · ".join(word for word in words if word))
+    link = f'<a href="#cell-{escape(point.cells[0])}" data-detail="{shown}" tabindex="-1">' if point.cells else "<g>"
+    more = f" · cells {' '.join(cell[:7] for cell in point.cells[:4])}" if point.cells else ""
+    return f"{link}<title>{shown}{escape(more)}</title>{drawn}{'</a>' if point.cells else '</g>'}"
+
+
+def _marker(style: int, x: float, y: float) -> str:
+    colour = f"s{style % len(MARKERS)}"
+    shapes = {
+        "square": f"M{x - 3.2:.1f} {y - 3.2:.1f}h6.4v6.4h-6.4z",
+        "up": f"M{x:.1f} {y - 4.4:.1f}l4.3 7.4h-8.6z",
+        "diamond": f"M{x:.1f} {y - 4.6:.1f}l4.6 4.6l-4.6 4.6l-4.6 -4.6z",
+        "down": f"M{x:.1f} {y + 4.4:.1f}l4.3 -7.4h-8.6z",
+        "plus": f"M{x - 1.4:.1f} {y - 4.4:.1f}h2.8v3h3v2.8h-3v3h-2.8v-3h-3v-2.8h3z",
+        "cross": f"M{x - 4:.1f} {y - 2.4:.1f}l1.6 -1.6l2.4 2.4l2.4 -2.4l1.6 1.6l-2.4 2.4l2.4 2.4l-1.6 1.6"
+        "l-2.4 -2.4l-2.4 2.4l-1.6 -1.6l2.4 -2.4z",
+    }
+    match MARKERS[style % len(MARKERS)]:
+        case "circle":
+            return f'<circle class="mark {colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.7"/>'
+        case "ring":
+            return f'<circle class="mark hollow {colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
+        case shape:
+            return f'<path class="mark {colour}" d="{shapes[shape]}"/>'
+
+
+def _range(figure: Figure) -> tuple[float, float]:
+    points = [point for panel in figure.panels for series in panel.series for point in series.points]
+    lows = [point.y if point.low is None else min(point.low, point.y) for point in points]
+    highs = [point.y if point.high is None else max(point.high, point.y) for point in points]
+    low, high = min(lows), max(highs)
+    return (0.0, high) if figure.y.zero and not figure.y.log else (low, high)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    return [10.0**power for power in range(first, max(last, first + 1) + 1)]
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    step = min((abs(b - a) for a, b in pairwise(ticks)), default=1.0)
+    if max(map(abs, ticks)) >= 1e5 or step < 1e-4:
+        return [f"{tick:.3g}" for tick in ticks]
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [f"{tick:.{digits}f}".replace("-", "−") for tick in ticks]
+
+
+def _decimals(largest: float) -> int:
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2
+
+
+def _share(value: float, low: float, high: float, log: bool) -> float:
+    if high == low:
+        return 0.5
+    if log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low)
+
+
+def _roomy(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Leave out ticks whose labels would touch the one before."""
+    kept: list[tuple[float, str]] = []
+    for x, text in ticks:
+        if not kept or x - kept[-1][0] >= _DIGIT * (len(text) + len(kept[-1][1])) / 2 + 5:
+            kept.append((x, text))
+    return kept
+
+
+def _tick_text(axis: Axis, position: float) -> str:
+    return next((text for x, text in axis.ticks if x == position), f"{position:g}")
+
+
+def _named(axis: Axis) -> str:
+    return f"{axis.label}, {axis.unit}" if axis.unit else axis.label
+
+
+def _box(colour: str, x: float, y: float, width: float) -> str:
+    size = f'width="{width:.1f}" height="{_ROW - 2:.1f}"'
+    return f'<rect class="bar {colour}" x="{x:.1f}" y="{y:.1f}" {size} rx="1.5"/>'
+
+
+def _words(kind: str, x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.document import Axis, Figure, Panel, Point, Series
+from reports.renderers.figures import HEIGHT, MARKERS, WIDTH, draw, legend, round_ticks, swatch
+
+FINITE = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False)
+
+
+def figure(kind: str, *series: Series, log: bool = False, title: str = "") -> Figure:
+    places = sorted({point.x for each in series for point in each.points})
+    return Figure(
+        title="Latency",
+        summary="a summary",
+        kind=kind,  # type: ignore[arg-type]
+        x=Axis(label="k", ticks=tuple((x, f"{x:g}") for x in places)),
+        y=Axis(label="latency", unit="ms", zero=True, log=log),
+        panels=(Panel(series=series, title=title),),
+    )
+
+
+def numbers(svg: str, attribute: str) -> list[float]:
+    root = ElementTree.fromstring(svg)
+    return [float(each.attrib[attribute]) for each in root.iter() if attribute in each.attrib]
+
+
+@given(FINITE, FINITE)
+def test_round_ticks_cover_their_range_with_few_steps(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    ticks = round_ticks(low, high)
+    slack = 1e-6 * max(abs(low), abs(high), 1.0)
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= high - slack
+    assert 2 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+
+
+@pytest.mark.parametrize("kind", ["lines", "bars"])
+@given(values=st.lists(st.floats(min_value=0, max_value=1e7), min_size=1, max_size=6))
+def test_every_drawing_is_xml_and_keeps_its_points_inside(kind: str, values: list[float]) -> None:
+    points = tuple(Point(x=float(i), y=y, low=y / 2, high=y, cells=("c",)) for i, y in enumerate(values))
+    ((_, svg),) = draw(figure(kind, Series(label="a", style=0, points=points)))
+    xs = numbers(svg, "cx") + numbers(svg, "x")
+    assert all(0 <= x <= WIDTH for x in xs)
+    assert all(0 <= y <= HEIGHT for y in numbers(svg, "cy"))
+
+
+def test_labels_are_escaped() -> None:
+    series = Series(label="<b>&", style=0, points=(Point(x=1, y=1, cells=('"><x>',), detail="<i>"),))
+    for kind in ("lines", "bars"):
+        ((_, svg),) = draw(figure(kind, series, title="<u>"))
+        assert not {"b", "i", "u", "x"} & {each.tag for each in ElementTree.fromstring(svg).iter()}
+
+
+def test_a_log_axis_labels_powers_of_ten() -> None:
+    points = (Point(x=1, y=2), Point(x=2, y=3000))
+    ((_, svg),) = draw(figure("lines", Series(label="a", style=0, points=points), log=True))
+    assert all(f">{10**power}</text>" in svg for power in range(5))
+
+
+def test_a_point_says_its_series_its_place_and_its_value() -> None:
+    series = Series(label="mask", style=2, points=(Point(x=16, y=12.5, cells=("abcdef0123",)),))
+    ((_, svg),) = draw(figure("lines", series))
+    assert "<title>mask · k 16 · 12.5 ms · cells abcdef0</title>" in svg
+    assert 'href="#cell-abcdef0123"' in svg
+
+
+def test_ticks_whose_labels_would_touch_are_left_out() -> None:
+    points = tuple(Point(x=float(i), y=1) for i in range(1, 200))
+    ((_, svg),) = draw(figure("lines", Series(label="a", style=0, points=points)))
+    assert svg.count('class="tick"') < 30
+
+
+def test_every_style_has_a_shape_of_its_own() -> None:
+    shapes = {swatch(style, "lines").replace(f"s{style}", "") for style in range(len(MARKERS))}
+    assert len(shapes) == len(MARKERS)
+    assert "rect" in swatch(0, "bars")
+
+
+def test_one_series_needs_no_legend() -> None:
+    one = Series(label="a", style=0, points=(Point(x=1, y=math.e),))
+    assert legend(figure("lines", one)) == []
+    assert legend(figure("lines", Series(label="b", style=1, points=one.points), one)) == [("a", 0), ("b", 1)]

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.record import Cell, Failed, Measured, Measurement, Skipped
+
+EVIL = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>"
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and whether tags that need an end have one."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input", "path", "rect", "circle"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(whole: Any) -> str:
+    return str(whole.html(store_name="runs/quickstart"))
+
+
+@pytest.fixture(scope="module")
+def evil(make_record: Callable[..., Any], make_sweep: Callable[..., Any], small: Any) -> Any:
+    """Strings that would break out of a page, wherever a string can stand."""
+    name = next(iter(small.files))
+    files = {"degraded": name, "restored": name, "target": name}
+    records = []
+    for top_k in (8, 16):
+        for backend in (f"a{EVIL}", f"b{EVIL}"):
+            cell = Cell(model=EVIL, task=EVIL, dataset=EVIL, setting=EVIL, weights=EVIL, backend=backend, top_k=top_k)
+            samples = {"samples": (30.0, 31.0), "labels": (EVIL, "b")}
+            outcomes = {
+                "psnr": Measured(measurements=(Measurement(name="psnr", unit="dB", **samples),), notes=(EVIL,)),
+                "latency": Measured(measurements=(Measurement(name="latency", unit=EVIL, samples=(3.0,)),)),
+                "memory": Skipped(reason=EVIL),
+                EVIL: Failed(failure="error", error=f"{EVIL}\n{EVIL}"),
+                "other": Measured(measurements=(Measurement(name=EVIL, unit=EVIL, samples=(1.0,)),)),
+            }
+            for metric, outcome in outcomes.items():
+                artifacts = {f"{role}:{EVIL}": file for role, file in files.items()} if metric == "psnr" else {}
+                records.append(make_record(cell, metric, outcome, artifacts=artifacts, protocol=EVIL))
+    sweep = make_sweep(records, question=EVIL, name=EVIL)
+    sweep.files.update(small.files)
+    return sweep
+
+
+def test_no_string_of_a_record_breaks_out_of_the_page(evil: Any) -> None:
+    html = evil.html(store_name=EVIL)
+    tags = Tags(html)
+    assert not tags.open
+    assert sum(tag == "script" for tag, _ in tags.found) == 1
+    assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on")]
+    assert {attributes["src"][:22] for tag, attributes in tags.found if tag == "img" and "src" in attributes} == {
+        "data:image/png;base64,"
+    }
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in html
+
+
+def test_the_page_asks_for_nothing_outside_itself(page: str) -> None:
+    for tag, attributes in Tags(page).found:
+        for name in ("src", "href", "srcset", "data", "action", "poster"):
+            assert attributes.get(name, "#")[:1] == "#" or attributes[name].startswith("data:"), (tag, name)
+    assert "@import" not in page
+    assert not re.search(r"url\(", page)
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+
+
+def test_every_link_leads_to_a_place_that_exists_once(page: str) -> None:
+    tags = Tags(page).found
+    anchors = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    links = {attributes["href"][1:] for tag, attributes in tags if tag == "a"}
+    assert len(anchors) == len(set(anchors))
+    assert links <= set(anchors)
+
+
+def test_equal_records_give_equal_pages_whatever_their_order(whole: Any, page: str) -> None:
+    turned = replace(whole, records=dict(reversed(list(whole.records.items()))))
+    assert turned.html(store_name="runs/quickstart") == page
+
+
+def test_reasons_stand_in_the_page(page: str) -> None:
+    for reason in ("no weights", "interpreter: not a speed", "out of memory: MemoryError: 4.1 GiB"):
+        assert reason in page
+
+
+def test_the_spec_is_shown_in_full_with_its_digest(whole: Any, page: str) -> None:
+    assert whole.plan.text in page
+    assert whole.plan.digest in page
+
+
+def test_every_task_shows_its_pictures(page: str) -> None:
+    for task in ("jpeg", "denoise", "demosaic", "sr", "deblur", "weather"):
+        start = page.index("<h2 id=", page.index(f">{task}</h2>") - 60)
+        assert page.index('class="picture"', start) < page.find("</section>", start)
+
+
+def test_figures_say_in_words_what_they_show(page: str) -> None:
+    plots = re.findall(r'<svg class="plot".*?</svg>', page, flags=re.S)
+    assert plots
+    assert all("<title>" in plot and "<desc>" in plot for plot in plots)
+    assert all(attributes["alt"] for tag, attributes in Tags(page).found if tag == "img" and "src" in attributes)
+
+
+def test_a_picture_that_is_lost_is_named_and_no_crash(small: Any) -> None:
+    assert "the picture is missing from the store" in replace(small, files={}).html()
+
+
+def test_large_pictures_are_reduced(small: Any) -> None:
+    import io
+
+    from PIL import Image
+
+    noise = Image.effect_noise((1500, 900), 60)
+    file = io.BytesIO()
+    noise.save(file, "PNG")
+    large = replace(small, files=dict.fromkeys(small.files, file.getvalue()))
+    assert 'width="1500" height="900"' in large.html()
+    assert len(large.html()) < 9 * len(file.getvalue())
+
+
+def test_a_report_is_built_without_torch() -> None:
+    script = (
+        "import sys\n"
+        "import reports.publish, reports.pages.ablation, reports.renderers.html\n"
+        "from harness.store import StoredPlan\n"
+        "plan = StoredPlan(digest='d', name='n', question='q', text='t', created_at='', entries=())\n"
+        "document = reports.publish.PAGES['ablation']({}, plan)\n"
+        "reports.renderers.html.render(document, artifact=lambda name: b'')\n"
+        "print(sorted({'torch', 'triton'} & set(sys.modules)))\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# In a browser
+
+
+CHROMIUM = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Open a page with the network cut; it fails when the page asks for anything or raises an error."""
+    trouble: list[str] = []
+    pages = []
+
+    def go(html: str, width: int = 1280) -> Any:
+        path = tmp_path / "report.html"
+        path.write_text(html, encoding="utf-8")
+        tab = browser.new_page(viewport={"width": width, "height": 844}, offline=True)
+        tab.on("request", lambda request: trouble.append(request.url) if request.url[:5] == "http:" else None)
+        tab.on("request", lambda request: trouble.append(request.url) if request.url[:6] == "https:" else None)
+        tab.on("pageerror", lambda error: trouble.append(str(error)))
+        tab.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        tab.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
+        tab.goto(path.as_uri())
+        pages.append(tab)
+        return tab
+
+    yield go
+    for tab in pages:
+        tab.close()
+    assert trouble == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(visit: Callable[..., Any], page: str, evil: Any, width: int) -> None:
+    for html in (page, evil.html()):
+        tab = visit(html, width)
+        tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_number_tells_its_cell_and_the_command_when_it_is_tapped(
+    visit: Callable[..., Any], page: str, whole: Any
+) -> None:
+    tab = visit(page, 390)
+    number = tab.locator("td.number a").first
+    cell = number.get_attribute("href").removeprefix("#cell-")
+    number.click()
+    assert cell in {entry.cell.id for entry in whole.plan.entries}
+    expected = f"semanir-bench cell {cell} --rerun --diff --store runs/quickstart"
+    assert tab.locator("#sheet .command").inner_text() == expected
+    tab.keyboard.press("Escape")
+    assert tab.locator("#sheet").is_hidden()
+
+
+def test_pictures_of_one_scene_take_each_others_place_when_enlarged(visit: Callable[..., Any], page: str) -> None:
+    tab = visit(page)
+    tab.locator("button.pair").first.click()
+    shown = tab.locator("#viewer img")
+    before = shown.get_attribute("src")
+    tab.locator("#viewer .choices button", has_text="restored").click()
+    assert shown.get_attribute("src") != before
+    assert "restored" in shown.get_attribute("alt")
