@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from semanir.attention.problem import DeviceKind, DtypeName
+
+Copied = TypeVar("Copied", bound="Frozen")
 
 
 class Frozen(BaseModel):
     """A value: never changed in place, never carrying a field that it does not declare."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+    def model_copy(self: Copied, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Copied:
+        """Copy without what was derived from the old content: an id that was read before is not carried over."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(copy).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
 
 def digest(content: object) -> str:

@@ -121,6 +121,18 @@ def test_the_useful_operations_are_those_of_the_kept_pairs(name: str) -> None:
     assert BACKENDS[name].flops(problem_of(case)).useful == 4 * case.heads * pairs * case.head_dim
 
 
+@pytest.mark.parametrize("tile", [16, 32, 64])
+@pytest.mark.parametrize("name", ["tokens_no_power_of_two", "window_16", "sparse_weighting_shifted"])
+def test_the_kernel_gives_the_same_for_every_tile(name: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(case for case in CASES if case.name == name)
+    q, k, v = case.inputs()
+    module = importlib.import_module(BACKENDS["triton"].module)
+    monkeypatch.setattr(module, "interpreted_tile_side", lambda tokens: tile)
+    out = module.attend(q, k, v, case.kept(), **case.options())
+    expected = reference.attend(q, k, v, case.kept(), **case.options())
+    assert relative_error(out, expected) <= TOLERANCE[torch.float32]
+
+
 def test_triton_refuses_a_gradient_instead_of_returning_none() -> None:
     case = CASES[0]
     q, k, v = case.inputs()

@@ -34,7 +34,7 @@ def attend(
     out = torch.empty(windows, tokens, heads, head_dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     if out.numel() == 0:
         return out
-    tile = tile_side(tokens)
+    tile = interpreted_tile_side(tokens) if interpreted() else tile_side(tokens)
     factors = (weighting.softmax, weighting.relu_squared or 0.0)
     softmax_factor, relu_squared_factor = (_on_device(factor, q) for factor in factors)
     kernels.forward[(windows * heads * -(-tokens // tile),)](
@@ -65,6 +65,11 @@ def attend(
         num_warps=4,
     )
     return out
+
+
+def interpreted_tile_side(tokens: int) -> int:
+    """The interpreter pays for each program and each loop, hardly for their size: whole windows up to 256 tokens."""
+    return min(256, max(16, 1 << (tokens - 1).bit_length()))
 
 
 def interpreted() -> bool:
