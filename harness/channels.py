@@ -45,9 +45,7 @@ def units(image: UInt8[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:
     return image.astype(np.float32) / np.float32(255.0)
 
 
-def _weigh(
-    rgb: Float[np.ndarray, "H W 3"], weights: tuple[float, float, float]
-) -> Float64[np.ndarray, "H W 1"]:
+def _weigh(rgb: Float[np.ndarray, "H W 3"], weights: tuple[float, float, float]) -> Float64[np.ndarray, "H W 1"]:
     """Sum in one fixed order: a matrix product may round otherwise elsewhere, and 8 bits would show it."""
     red, green, blue = (rgb[..., channel, None].astype(np.float64) for channel in range(3))
     return weights[0] * red + weights[1] * green + weights[2] * blue

@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 
-def convolve(
-    image: Float[np.ndarray, "H W C"], weights: Float64[np.ndarray, "h w"]
-) -> Float64[np.ndarray, "H W C"]:
+def convolve(image: Float[np.ndarray, "H W C"], weights: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "H W C"]:
     """Convolve every channel with a kernel of odd sides; the image may be smaller than the kernel.
 
     Borders are mirrored without repeating the edge pixel, which keeps the phase of a Bayer mosaic. Only

@@ -99,9 +99,7 @@ def bundled_folder() -> Path:
     """Return the folder of scikit-image's own pictures without importing it. Raises `DatasetError`."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise DatasetError(
-            "scikit-image, which carries the bundled photographs, is missing; reinstall the project"
-        )
+        raise DatasetError("scikit-image, which carries the bundled photographs, is missing; reinstall the project")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
@@ -158,9 +156,7 @@ def _centre(image: Image, side: int | None) -> UInt8[np.ndarray, "h w C"]:
         return image.pixels
     if side > min(height, width):
         limit = min(height, width)
-        raise DatasetError(
-            f"{image.name} has {height}x{width} pixels: image_size {side} does not fit; at most {limit}"
-        )
+        raise DatasetError(f"{image.name} has {height}x{width} pixels: image_size {side} does not fit; at most {limit}")
     top, left = (height - side) // 2, (width - side) // 2
     return image.pixels[top : top + side, left : left + side]
 

@@ -35,9 +35,7 @@ def taps(side: int, scale: float) -> tuple[Int64[np.ndarray, "out P"], Float64[n
     return mirrored[(positions.astype(np.int64) - 1) % (2 * side)], weights
 
 
-def _resize_axis(
-    values: Float64[np.ndarray, "H W C"], axis: int, scale: float
-) -> Float64[np.ndarray, "h w C"]:
+def _resize_axis(values: Float64[np.ndarray, "H W C"], axis: int, scale: float) -> Float64[np.ndarray, "h w C"]:
     pixels, weights = taps(values.shape[axis], scale)
     shape = [1, 1, 1]
     shape[axis] = -1

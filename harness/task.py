@@ -51,9 +51,7 @@ class Task:
     prepare_target: Callable[[UInt8[np.ndarray, "H W c"], Setting], UInt8[np.ndarray, "h w C"]]
     """Any 8-bit gray or colour image -> the target: channels by the task's convention, sides a multiple of
     what the degradation divides by (cut at the right and the bottom, as MATLAB scripts do)."""
-    degrade: Callable[
-        [UInt8[np.ndarray, "H W C"], Setting, np.random.Generator], Float32[np.ndarray, "h w C"]
-    ]
+    degrade: Callable[[UInt8[np.ndarray, "H W C"], Setting, np.random.Generator], Float32[np.ndarray, "h w C"]]
     """A prepared target -> degraded image in units of one (0..1; noise is not clipped)."""
     upscale: Callable[[Float32[np.ndarray, "h w C"], Setting], Float32[np.ndarray, "H W C"]] = (
         lambda degraded, setting: degraded

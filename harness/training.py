@@ -62,7 +62,7 @@ def fit(recipe: Recipe, images: list[UInt8[np.ndarray, "H W C"]], *, report: Cal
     """Train and return the averaged network, in evaluation mode. Raises `FloatingPointError` on a NaN loss."""
     torch.manual_seed(recipe.seed)
     randomness = np.random.default_rng(recipe.seed)
-    network = _network(recipe).to(memory_format=torch.channels_last)
+    network = _network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(
         network.parameters(),
@@ -186,5 +186,5 @@ def _batches(recipe: Recipe, images: list[UInt8[np.ndarray, "H W C"]]) -> Iterat
             patch = np.ascontiguousarray(patch)
             degraded = task.degrade(patch, setting, randomness)
             pairs.append((degraded, patch.astype(np.float32) / np.float32(255)))
-        degraded, target = (torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2) for side in zip(*pairs, strict=True))
-        yield degraded.contiguous(memory_format=torch.channels_last), target
+        inputs, truths = (torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2) for side in zip(*pairs, strict=True))
+        yield inputs.contiguous(memory_format=torch.channels_last), truths

@@ -38,9 +38,7 @@ def png(image: Float32[np.ndarray, "H W C"]) -> bytes:
 
     pixels = round_uint8(255.0 * image)
     file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels)).save(
-        file, "PNG"
-    )
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels)).save(file, "PNG")
     return file.getvalue()
 
 

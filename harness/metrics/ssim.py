@@ -17,9 +17,7 @@ def _measure(trial: Trial) -> Reading:
     from harness import fidelity
 
     values = {
-        pair.name: fidelity.ssim(
-            trial.protocol.prepare(trial.restored[pair.name]), trial.protocol.prepare(pair.target)
-        )
+        pair.name: fidelity.ssim(trial.protocol.prepare(trial.restored[pair.name]), trial.protocol.prepare(pair.target))
         for pair in trial.pairs
     }
     measurement = Measurement(name="ssim", unit="1", samples=tuple(values.values()), labels=tuple(values))

@@ -61,9 +61,7 @@ def bayer_sites(pattern: str, height: int, width: int) -> Int64[np.ndarray, "H W
     return np.tile(tile, (-(-height // 2), -(-width // 2)))[:height, :width]
 
 
-def malvar(
-    mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]
-) -> Float64[np.ndarray, "H W 3"]:
+def malvar(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Interpolate by Malvar, He and Cutler's linear filters; the result is not clipped."""
 
     def filtered(weights: Float64[np.ndarray, "5 5"]) -> Float64[np.ndarray, "H W"]:
@@ -82,9 +80,7 @@ def malvar(
     return np.stack([colour(RED), green, colour(BLUE)], axis=-1)
 
 
-def bilinear(
-    mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]
-) -> Float64[np.ndarray, "H W 3"]:
+def bilinear(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Interpolate each channel from its nearest samples alone."""
     weights = {RED: COLOUR_BILINEAR, GREEN: GREEN_BILINEAR, BLUE: COLOUR_BILINEAR}
     planes = [convolve(np.where(sites == c, mosaic, 0.0)[..., None], weights[c]) for c in (RED, GREEN, BLUE)]

@@ -38,9 +38,7 @@ def put(root: Path) -> Callable[..., Path]:
     return save
 
 
-def test_the_bundled_photographs_are_there_without_any_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bundled_photographs_are_there_without_any_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEMANIR_DATA", str(tmp_path / "absent"))
     assert datasets.names() == ["bundled"]
     images = datasets.load("bundled")
@@ -50,9 +48,7 @@ def test_the_bundled_photographs_are_there_without_any_data(
 
 
 def test_reading_the_bundled_photographs_does_not_run_scikit_image() -> None:
-    code = (
-        "import sys; from harness import datasets; datasets.load('bundled'); print('skimage' in sys.modules)"
-    )
+    code = "import sys; from harness import datasets; datasets.load('bundled'); print('skimage' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -96,9 +92,7 @@ def test_a_folder_without_images_is_no_dataset(root: Path) -> None:
     assert datasets.names() == ["bundled"]
 
 
-def test_an_unknown_name_offers_the_nearest_and_the_place_to_look(
-    put: Callable[..., Path], root: Path
-) -> None:
+def test_an_unknown_name_offers_the_nearest_and_the_place_to_look(put: Callable[..., Path], root: Path) -> None:
     put("Set5/a.png")
     with pytest.raises(DatasetError) as error:
         datasets.load("st5")
@@ -106,9 +100,7 @@ def test_an_unknown_name_offers_the_nearest_and_the_place_to_look(
     assert str(root / "test") in str(error.value)
 
 
-def test_without_a_data_root_the_message_says_how_to_set_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_data_root_the_message_says_how_to_set_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEMANIR_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert "set SEMANIR_DATA to a folder that holds images in test/<Name>" in datasets.unknown("Set5")
@@ -191,9 +183,7 @@ def test_a_truncated_or_empty_file_is_named_with_the_remedy(
     assert str(file) in str(error.value)
 
 
-def test_a_missing_file_and_a_bomb_are_named(
-    put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_and_a_bomb_are_named(put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match="there is no such file"):
         datasets.read_image(Path("absent.png"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

@@ -36,9 +36,7 @@ def test_every_default_obeys_its_own_rule(name: str) -> None:
         assert task.parse(",".join(parts))[key] == value
 
 
-@pytest.mark.parametrize(
-    "text", ["sigma=25", "sigma=25.0", " sigma = 2.5e1 ", "color=gray", "color=gray,sigma=25"]
-)
+@pytest.mark.parametrize("text", ["sigma=25", "sigma=25.0", " sigma = 2.5e1 ", "color=gray", "color=gray,sigma=25"])
 def test_spellings_of_one_setting_have_one_canonical_form(text: str) -> None:
     denoise = TASKS["denoise"]
     assert denoise.canonical(denoise.parse(text)) == "sigma=25"
@@ -90,9 +88,7 @@ def test_the_randomness_never_changes() -> None:
 
 
 def test_seed_and_name_do_not_run_into_each_other() -> None:
-    first = [
-        generator(seed, name).random() for seed, name in [(1, "1"), (11, ""), (1, "1/"), (0, "1"), (1, "0")]
-    ]
+    first = [generator(seed, name).random() for seed, name in [(1, "1"), (11, ""), (1, "1/"), (0, "1"), (1, "0")]]
     assert len(set(first)) == len(first)
 
 

@@ -66,9 +66,7 @@ def test_the_bytes_depend_on_seed_and_name_but_not_on_the_order(name: str, text:
     assert forward == backward[::-1]
 
 
-@pytest.mark.parametrize(
-    "text", ["denoise:sigma=25", "deblur:kernel=motion", "weather:kind=rain", "weather:kind=haze"]
-)
+@pytest.mark.parametrize("text", ["denoise:sigma=25", "deblur:kernel=motion", "weather:kind=rain", "weather:kind=haze"])
 def test_another_seed_or_name_gives_other_bytes(text: str) -> None:
     name, _, text = text.partition(":")
     task = TASKS[name]

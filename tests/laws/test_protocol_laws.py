@@ -41,15 +41,11 @@ def test_a_prepared_image_is_float64_within_its_range_and_cropped(
 
 @given(arrays(np.uint8, (8, 9, 3)))
 def test_8_bit_images_survive_the_way_through_units_of_one(pixels: np.ndarray) -> None:
-    assert np.array_equal(
-        Protocol(channel="rgb").prepare(pixels.astype(np.float32) / np.float32(255)), pixels
-    )
+    assert np.array_equal(Protocol(channel="rgb").prepare(pixels.astype(np.float32) / np.float32(255)), pixels)
 
 
 @given(protocols, seeds, sides, sides)
-def test_psnr_is_symmetric_and_that_of_skimage(
-    protocol: Protocol, seed: int, height: int, width: int
-) -> None:
+def test_psnr_is_symmetric_and_that_of_skimage(protocol: Protocol, seed: int, height: int, width: int) -> None:
     first, second = (protocol.prepare(noise(seed + k, height, width)) for k in (0, 1))
     value = fidelity.psnr(first, second)
     assert value == fidelity.psnr(second, first)

@@ -25,9 +25,7 @@ def decoded(content: bytes) -> np.ndarray:
 def test_without_weights_degraded_and_target_are_kept_at_one_size(trial_of: TrialOf, task: str) -> None:
     trial = trial_of(task)
     reading = METRIC.measure(trial)
-    assert set(reading.artifacts) == {
-        f"{role}:{p.name}" for role in ("degraded", "target") for p in trial.pairs
-    }
+    assert set(reading.artifacts) == {f"{role}:{p.name}" for role in ("degraded", "target") for p in trial.pairs}
     (count,) = reading.measurements
     assert (count.unit, count.samples) == ("pictures", (4.0,))
     for pair in trial.pairs:

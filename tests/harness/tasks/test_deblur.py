@@ -55,9 +55,7 @@ def test_the_convolution_equals_scipys() -> None:
 
 
 def test_a_longer_path_blurs_more() -> None:
-    errors = [
-        np.var(255.0 * degrade(MOTORCYCLE, f"length={length}") - MOTORCYCLE.pixels) for length in (3, 9, 27)
-    ]
+    errors = [np.var(255.0 * degrade(MOTORCYCLE, f"length={length}") - MOTORCYCLE.pixels) for length in (3, 9, 27)]
     assert errors == sorted(errors)
 
 

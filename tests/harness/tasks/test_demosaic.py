@@ -66,9 +66,7 @@ def test_malvar_at_single_pixels_is_the_papers_formula() -> None:
 def test_turning_the_image_and_the_pattern_turns_the_result(turns: int) -> None:
     turned = {1: "gbrg", 2: "bggr", 3: "grbg"}[turns]  # rggb seen after quarter turns counter-clockwise
     upright = degrade(COFFEE.pixels, "pattern=rggb")
-    assert np.array_equal(
-        degrade(np.rot90(COFFEE.pixels, turns), f"pattern={turned}"), np.rot90(upright, turns)
-    )
+    assert np.array_equal(degrade(np.rot90(COFFEE.pixels, turns), f"pattern={turned}"), np.rot90(upright, turns))
 
 
 def test_targets_are_cut_to_whole_tiles_and_judged_without_a_border_of_ten() -> None:

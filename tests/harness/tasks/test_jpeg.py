@@ -24,9 +24,7 @@ def compressed(text: str) -> tuple[np.ndarray, np.ndarray]:
 def test_gray_is_y_of_rgb2ycbcr_on_8_bits() -> None:
     target, _ = compressed("default")
     red, green, blue = np.moveaxis(CAT.pixels.astype(np.float64), -1, 0)
-    assert np.array_equal(
-        target[..., 0], np.round(16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
-    )
+    assert np.array_equal(target[..., 0], np.round(16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255))
 
 
 def test_colour_is_stored_with_half_the_chroma() -> None:

@@ -1,0 +1,309 @@
+"""The command line: the only place that reads argv, prints and exits, and the only one of `harness` that reports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+# Everything else is imported by the command that needs it: `--help` answers at once, and torch waits for a cell.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.spec import ExperimentSpec
+    from harness.store import ResultStore
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+RESULTS = Path("results")
+
+PIPED_WIDTH = 140
+"""Columns of tables that are not printed to a terminal."""
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="semanir-bench",
+    help="Sweep top-k, window and attention backend of SemanIR over six restoration tasks, and report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    backends = "backends"
+    models = "models"
+    tasks = "tasks"
+    metrics = "metrics"
+    datasets = "datasets"
+    experiments = "experiments"
+
+
+class ExportKind(StrEnum):
+    """What `export` can write."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A spec file, its folder, or an experiment's name, as in 'quickstart'.")
+]
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that 'run' has filled.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUES", help="Replace a value of the spec, as in axes.top_k=64,128."),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="AXIS=VALUES|ID", help="Keep cells, as in backend=sdpa,mask or a cell id."),
+]
+
+
+@app.command()
+def plan(spec: SpecArgument, set_: SetOption = None, only: OnlyOption = None) -> None:
+    """Show the cells of a spec, their forecast, and what is skipped.
+
+    Runs nothing: the forecast of memory and time is made from counts. Every skip has its reason."""
+    from harness.overview import print_plan
+    from harness.plan import expand
+
+    with clear_errors():
+        print_plan(expand(_load(spec, set_), only=only or ()), _console())
+
+
+@app.command()
+def run(
+    spec: SpecArgument,
+    out: Annotated[Path | None, typer.Option(help="The store; results/<experiment> by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in a store that holds records already.")] = False,
+    set_: SetOption = None,
+    only: OnlyOption = None,
+) -> None:
+    """Measure the cells of a spec and store their records.
+
+    Exits with 1 when a cell failed; the others are measured all the same."""
+    from harness.overview import print_summary
+    from harness.plan import expand
+    from harness.progress import ProgressLine
+    from harness.runner import run as run_plan
+    from harness.store import ResultStore
+
+    with clear_errors():
+        loaded = _load(spec, set_)
+        expanded = expand(loaded, only=only or ())
+        folder = out or RESULTS / loaded.name
+        console = _console()
+        with ResultStore.open(folder) as store:
+            if not resume and store.plans():
+                raise UsageError(f"{folder} holds records already; add --resume to go on, or choose another --out")
+            console.print(f"{loaded.name}: {loaded.question}", highlight=False)
+            with ProgressLine(console) as progress:
+                summary = run_plan(expanded, store, listener=progress)
+            print_summary(summary, folder, console)
+        if summary.failed:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    store: StoreArgument,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the store by default.")] = None,
+    plan_: Annotated[
+        str, typer.Option("--plan", help="An experiment's name or a spec's digest, where a store holds several.")
+    ] = "",
+    baseline: Annotated[
+        str | None, typer.Option(help="The backend that latency ratios refer to; 'mask' where it was run.")
+    ] = None,
+) -> None:
+    """Write the report of a store as one HTML file.
+
+    The file needs no network. Its path is printed."""
+    from reports.publish import publish
+
+    with clear_errors(), _open(store) as opened:
+        path = publish(opened, out or store / "report.html", store_name=str(store), plan=plan_, baseline=baseline)
+        typer.echo(path.resolve())
+
+
+@app.command()
+def export(
+    store: StoreArgument,
+    to: Annotated[ExportKind, typer.Option(help="One row a sample; csv for tables, jsonl for programs.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+) -> None:
+    """Write all samples of a store as a tidy table."""
+    with clear_errors(), _open(store) as opened:
+        opened.export(out, to.value)
+        typer.echo(out.resolve())
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what a spec can name, a line each."""
+    from harness.overview import print_names
+
+    with clear_errors():
+        print_names(kind.value, EXPERIMENTS, _console())
+
+
+@app.command()
+def cell(
+    cell_id: Annotated[str, typer.Argument(metavar="ID", help="A cell's id or its first digits, as reports show it.")],
+    store: Annotated[Path | None, typer.Option(help="The store; the ones below results/ by default.")] = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Measure the cell again; both records are kept.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show the newest record beside the one before.")] = False,
+) -> None:
+    """Show one cell, or measure it again (--rerun --diff)."""
+    from harness.overview import print_cell
+    from harness.progress import ProgressLine
+    from harness.runner import remeasure
+
+    with clear_errors(), _find(cell_id, store) as opened:
+        found = opened.find_cell(cell_id)
+        console = _console()
+        failed = False
+        if rerun:
+            with ProgressLine(console) as progress:
+                failed = remeasure(found, opened, listener=progress).failed > 0
+        print_cell(found, opened.history(found.id), console, diff=diff)
+        if failed:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine and what does not.
+
+    Exits with 1 when a sweep could not run."""
+    from harness.doctor import examine
+
+    console = _console()
+    findings = list(examine(EXPERIMENTS))
+    width = max(len(finding.subject) for finding in findings)
+    marks = {"works": "[green]ok[/green]  ", "absent": "[yellow]--[/yellow]  ", "broken": "[red]FAIL[/red]"}
+    for finding in findings:
+        console.print(f"{marks[finding.state]} {finding.subject:<{width}}  ", finding.words, highlight=False)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    import json
+
+    from harness.spec import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def train(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of clean training images.")],
+    name: Annotated[str, typer.Option(help="Name of the weights; a file and a card are written.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path(),
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, patches, noise, k and window.")] = 0,
+    data: Annotated[str, typer.Option(help="What the images are, for the card.")] = "",
+    licence: Annotated[str, typer.Option(help="Their licence as its source states it, for the card.")] = "",
+) -> None:
+    """Train the small network for gray denoising.
+
+    Noise of sigma 25, with k and window drawn at random at each step, on one process."""
+    from harness.progress import TrainingLine
+    from harness.training import Recipe, fit, read_folder, ship
+
+    with clear_errors():
+        recipe = Recipe(steps=steps, seed=seed)
+        line = TrainingLine(_console(), steps)
+        network = fit(recipe, read_folder(images), report=line)
+        card = ship(recipe, network, name=name, folder=out, minutes=line.minutes, data=data, licence=licence)
+        typer.echo(card.resolve())
+
+
+class UsageError(Exception):
+    """The command cannot do what was asked; the message says what would work."""
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn the errors that a user can mend into a message and an exit code; anything else is a bug and shows itself."""
+    from harness.catalog import UnknownName
+    from harness.datasets import DatasetError
+    from harness.spec import SpecError
+    from harness.store import StoreError
+    from reports.publish import NothingToReportError
+
+    try:
+        yield
+    except (SpecError, StoreError, UnknownName, DatasetError, NothingToReportError, UsageError) as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(WRONG_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was measured is kept, --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+
+def _load(spec: str, overrides: list[str] | None) -> ExperimentSpec:
+    from harness.spec import load
+
+    path = Path(spec)
+    if path.is_dir():
+        path = path / "spec.yaml"
+    elif not path.exists() and (EXPERIMENTS / spec / "spec.yaml").is_file():
+        path = EXPERIMENTS / spec / "spec.yaml"
+    return load(path, overrides or ())
+
+
+def _open(folder: Path) -> ResultStore:
+    from harness.store import ResultStore
+
+    return ResultStore.open(folder, create=False)
+
+
+@contextmanager
+def _find(cell_id: str, folder: Path | None) -> Iterator[ResultStore]:
+    """Open the store that holds a cell: the one given, or the only one below results/ that has it."""
+    from harness.store import StoreError
+
+    if folder is not None:
+        with _open(folder) as store:
+            yield store
+        return
+    holding = []
+    for candidate in sorted(path.parent for path in RESULTS.glob("*/records.sqlite")):
+        with _open(candidate) as store:
+            try:
+                store.find_cell(cell_id)
+                holding.append(candidate)
+            except StoreError:
+                continue
+    if len(holding) != 1:
+        found = f"{len(holding)} stores below {RESULTS} hold" if holding else f"no store below {RESULTS} holds"
+        raise UsageError(f"{found} a cell {cell_id}; name one with --store")
+    with _open(holding[0]) as store:
+        yield store
+
+
+def main() -> None:
+    """Entry point of `semanir-bench`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""What the command line prints of plans, summaries, catalogs and cells, as tables of plain text."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness import catalogs, datasets
+from harness.catalog import Catalog
+from harness.plan import Plan
+from harness.record import Cell, Failed, Measured, Record, Skipped
+from harness.runner import Summary
+
+SHOWN_CELLS = 24
+"""Cells of a plan that are listed one by one; of more, only counts are shown."""
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print the question, the cells, what they are expected to take, and the reasons of all skips."""
+    total = plan.total
+    console.print(f"{plan.spec.name}: {plan.spec.question}", highlight=False)
+    varying = _varying([planned.cell for planned in plan.cells])
+    if plan.cells:
+        table = _table("cell", *varying, "metrics", "memory", "time")
+        for planned in plan.cells[:SHOWN_CELLS]:
+            values = [str(getattr(planned.cell, axis)) for axis in varying]
+            memory, seconds = planned.forecast.bytes / 2**20, planned.forecast.seconds
+            cost = [str(len(planned.metrics)), f"{memory:,.0f} MiB", f"{seconds:,.1f} s"]
+            _add(table, planned.cell.id[:8], *values, *cost)
+        console.print(table)
+        if len(plan.cells) > SHOWN_CELLS:
+            console.print(f"and {len(plan.cells) - SHOWN_CELLS:,} more cells")
+    reasons = Counter(skip.reason for skip in plan.skipped)
+    if reasons:
+        table = _table("skipped", "because")
+        for reason, count in reasons.most_common():
+            _add(table, f"{count:,}", reason)
+        console.print(table)
+    console.print(
+        f"{len(plan.cells):,} cells with {plan.measurements:,} numbers to measure, "
+        f"{len(plan.skipped):,} numbers skipped. Forecast, not a measurement: "
+        f"{_duration(total.seconds)} in all, {total.bytes / 2**20:,.0f} MiB at most.",
+        highlight=False,
+    )
+
+
+def print_summary(summary: Summary, folder: Path, console: Console) -> None:
+    """Print how a run ended, and what to do next."""
+    console.print(
+        f"{summary.measured:,} numbers measured ({summary.reused:,} of them before), {summary.skipped:,} skipped, "
+        f"{summary.failed:,} failed, in {_duration(summary.seconds)}.",
+        highlight=False,
+    )
+    console.print(f"Now: semanir-bench report {folder}", highlight=False)
+
+
+def print_names(kind: str, experiments: Path, console: Console) -> None:
+    """Print everything of a kind with one line about it."""
+    table = _table(kind.removesuffix("s"), "what it is")
+    for name, words in _names(kind, experiments):
+        _add(table, name, words)
+    console.print(table)
+
+
+def print_cell(cell: Cell, history: Sequence[Record], console: Console, *, diff: bool) -> None:
+    """Print a cell and its newest numbers; with `diff` beside the numbers before, and the change."""
+    axes = {axis: value for axis, value in cell.model_dump().items() if value is not None}
+    console.print(f"cell {cell.id}", highlight=False)
+    console.print("  " + ", ".join(f"{axis} {value}" for axis, value in axes.items()), highlight=False)
+    by_metric: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(history, key=lambda record: record.started_at):
+        by_metric[record.metric].append(record)
+    table = _table("number", *(["before"] if diff else []), "newest", *(["change"] if diff else []), "measured at")
+    for metric, records in sorted(by_metric.items()):
+        for row in _rows(metric, records, diff=diff):
+            _add(table, *row)
+    console.print(table)
+
+
+def _rows(metric: str, records: Sequence[Record], *, diff: bool) -> Iterator[list[str]]:
+    newest, before = records[-1], records[-2] if len(records) > 1 else None
+    when = newest.started_at[:19].replace("T", " ")
+    match newest.outcome:
+        case Skipped(reason=reason):
+            yield [metric, *([""] if diff else []), f"skipped: {reason}", *([""] if diff else []), when]
+        case Failed(failure=failure, error=error):
+            yield [metric, *([""] if diff else []), f"{failure}: {error}", *([""] if diff else []), when]
+        case Measured(measurements=measurements):
+            old = (
+                {m.name: statistics.median(m.samples) for m in before.outcome.measurements}
+                if (before and isinstance(before.outcome, Measured))
+                else {}
+            )
+            for measurement in measurements:
+                value = statistics.median(measurement.samples)
+                shown = f"{value:,.6g} {measurement.unit}"
+                if not diff:
+                    yield [measurement.name, shown, when]
+                    continue
+                past = old.get(measurement.name)
+                yield [
+                    measurement.name,
+                    "" if past is None else f"{past:,.6g} {measurement.unit}",
+                    shown,
+                    "" if past is None else _change(past, value),
+                    when,
+                ]
+
+
+def _change(before: float, after: float) -> str:
+    if before == after:
+        return "none"
+    return f"{after - before:+.3g}" + (f" ({(after - before) / abs(before):+.1%})" if before else "")
+
+
+def _names(kind: str, experiments: Path) -> Iterator[tuple[str, str]]:
+    match kind:
+        case "backends":
+            yield from _summaries(catalogs.BACKENDS)
+        case "tasks":
+            for name in catalogs.TASKS:
+                task = catalogs.TASKS[name]
+                settings = ", ".join(
+                    f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                    for key, value in task.defaults.items()
+                )
+                yield name, f"{task.summary} [{settings}]"
+        case "metrics":
+            yield from _summaries(catalogs.METRICS)
+        case "models":
+            for family in catalogs.MODELS:
+                model = catalogs.MODELS[family]
+                for configuration in model.configurations:
+                    yield f"{family}/{configuration}".removesuffix("/"), model.summary
+        case "datasets":
+            for name in datasets.names():
+                bundled = name == datasets.BUNDLED
+                yield name, "scikit-image's photographs" if bundled else str(datasets.data_root() / "test" / name)
+        case "experiments":
+            from harness.spec import load
+
+            for path in sorted(experiments.glob("*/spec.yaml")):
+                yield path.parent.name, load(path).question
+
+
+def _summaries(catalog: Catalog[Any]) -> Iterator[tuple[str, str]]:
+    for name in catalog:
+        yield name, str(getattr(catalog[name], "summary", ""))
+
+
+def _varying(cells: Sequence[Cell]) -> list[str]:
+    axes = list(Cell.model_fields)
+    return [axis for axis in axes if len({getattr(cell, axis) for cell in cells}) > 1]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _add(table: Table, *values: str) -> None:
+    """Add a row of plain text: names and reasons may hold brackets, which are no markup."""
+    table.add_row(*(Text(value) for value in values))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

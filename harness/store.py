@@ -1,0 +1,588 @@
+"""The results store: a folder with an append-only database, content-addressed artifacts and exports."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
+
+import psutil
+
+from harness.record import Cell, Failed, Frozen, Record, Timing, digest, to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DATABASE = "records.sqlite"
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0
+LEASE_SECONDS = 120.0
+"""A lease whose heart has not beaten for so long is taken over, even if its process cannot be looked up."""
+STALE_SECONDS = 3600.0
+"""Age at which a temporary file has no writer any more."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    (
+        *("9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb", "smb2", "smb3", "smbfs", "vboxsf", "webdav"),
+        *("fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    )
+)
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS cells (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, cell TEXT NOT NULL REFERENCES cells, metric TEXT NOT NULL,
+    status TEXT NOT NULL, finished INTEGER NOT NULL, started_at TEXT NOT NULL, json TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_by_key ON records (key, id, status, finished);
+CREATE INDEX IF NOT EXISTS records_by_cell ON records (cell);
+CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS records_last BEFORE DELETE ON records
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+CREATE TABLE IF NOT EXISTS plans (
+    id INTEGER PRIMARY KEY, spec TEXT NOT NULL, content TEXT NOT NULL, json TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS leases (
+    cell TEXT PRIMARY KEY, token TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL,
+    heartbeat REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exports (name TEXT PRIMARY KEY, newest INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+"""Every statement may run again, for two runs may make one store at once."""
+
+NEWEST = "SELECT max(id) FROM records GROUP BY key"
+
+Status = Literal["measured", "skipped", "out_of_memory", "timeout", "crashed", "error"]
+"""An outcome's kind, or the kind of its failure."""
+ExportFormat = Literal["csv", "jsonl"]
+Hook = Callable[[], None]
+
+
+class StoreError(Exception):
+    """The store cannot do what was asked; the message names the place, the rule and the remedy."""
+
+
+class LeaseLost(StoreError):
+    """Another run has taken the cell over, so what was measured under this lease is not kept."""
+
+
+class PlanEntry(Frozen):
+    """One number that a plan asks for."""
+
+    cell: Cell
+    metric: str
+    key: str
+    """Where its record is found, whether it was measured for this plan or for an earlier one."""
+
+
+class StoredPlan(Frozen):
+    """What a report needs of a plan: the question and which records answer it."""
+
+    digest: str
+    """Digest of the spec."""
+    name: str
+    question: str
+    text: str
+    """The YAML as it was written."""
+    created_at: str
+    """UTC, ISO 8601."""
+    timing: Timing = Timing()
+    """How its latencies are sampled."""
+    cell_seconds: float = 120.0
+    """Its time limit of one cell, in seconds."""
+    entries: tuple[PlanEntry, ...]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to measure one cell, until it is released."""
+
+    cell: str
+    token: str
+
+
+@dataclass(frozen=True)
+class HeldBy:
+    """Another run is at work on the cell."""
+
+    pid: int
+
+
+class ResultStore:
+    """A store that is open. Safe against `kill -9` at any moment and against other runs that use it at once.
+
+    Its connection belongs to the thread that opened it.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+
+    @classmethod
+    def open(cls, folder: Path | str, *, create: bool = True) -> ResultStore:
+        """Open a store, or make one where `create` allows it. Raises `StoreError`."""
+        folder = Path(folder).absolute()
+        refuse_network(folder)
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"{folder} is a file; a store is a folder, so name one that is new or holds a store")
+        if not create and not (folder / DATABASE).is_file():
+            raise StoreError(f"{folder} holds no results store; `semanir-bench run SPEC --out {folder}` makes one")
+        try:
+            for room in ("artifacts", "exports"):
+                (folder / room).mkdir(parents=True, exist_ok=True)
+                _sweep(folder / room)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot hold a store: {error.strerror}; name a folder you can write") from None
+        with _rephrased(folder):
+            return cls(folder, _connect(folder))
+
+    def close(self) -> None:
+        """Close the database; the store is of no use afterwards."""
+        self._connection.close()
+
+    def __enter__(self) -> ResultStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Records
+
+    def append(
+        self, records: Iterable[Record], *, release: Lease | None = None, before_commit: Hook = lambda: None
+    ) -> None:
+        """Add records, all or none, and release the cell's lease in the same transaction.
+
+        Raises `LeaseLost`, and adds nothing, when another run has taken the cell over.
+        """
+        records = tuple(records)
+        rows = [_row(record) for record in records]
+        cells = {record.cell.id: record.cell for record in records}
+        with self._transaction():
+            if release is not None and not self._released(release):
+                raise LeaseLost(f"cell {release.cell} was taken over by another run on {self.folder}")
+            self._remember_cells(cells)
+            self._connection.executemany("INSERT INTO records VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", rows)
+            before_commit()
+
+    def latest(self, keys: Iterable[str] | None = None) -> dict[str, Record]:
+        """Return the newest record of each key that has one; all keys where none are named."""
+        with _rephrased(self.folder):
+            return {key: Record.model_validate_json(text) for key, text in self._latest("json", keys)}
+
+    def statuses(self, keys: Iterable[str]) -> dict[str, Status]:
+        """Return what became of each key that has a record, from an index alone: no record is read."""
+        with _rephrased(self.folder):
+            return dict(self._latest("status", keys))
+
+    def finished_keys(self, keys: Iterable[str]) -> set[str]:
+        """Return those whose newest record is finished: a resumed run measures all others."""
+        with _rephrased(self.folder):
+            return {key for key, finished in self._latest("finished", keys) if finished}
+
+    def history(self, cell_prefix: str) -> list[Record]:
+        """Return every record of one cell, oldest first. Raises `StoreError` as `find_cell` does."""
+        cell = self.find_cell(cell_prefix)
+        with _rephrased(self.folder):
+            rows = self._connection.execute("SELECT json FROM records WHERE cell = ? ORDER BY id", [cell.id])
+            return [Record.model_validate_json(text) for (text,) in rows]
+
+    def find_cell(self, prefix: str) -> Cell:
+        """Return the one cell, measured or planned, whose id starts so. Raises `StoreError`."""
+        with _rephrased(self.folder):
+            query = "SELECT id, json FROM cells WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 6"
+            found = dict(self._connection.execute(query, [len(prefix), prefix]).fetchall())
+        if not found:
+            raise StoreError(f"{self.folder}: no cell's id starts with '{prefix}'; the report names each cell's id")
+        if len(found) > 1:
+            some = ", ".join(list(found)[:5]) + (", ..." if len(found) > 5 else "")
+            raise StoreError(f"{self.folder}: '{prefix}' fits several cells ({some}); give more digits")
+        return Cell.model_validate_json(*found.values())
+
+    # Plans
+
+    def remember(self, plan: StoredPlan) -> None:
+        """Store a plan, unless the newest one of its spec says the same."""
+        cells = {entry.cell.id: entry.cell for entry in plan.entries}
+        entries = [[entry.cell.id, entry.metric, entry.key] for entry in plan.entries]
+        head = plan.model_dump(mode="json", exclude={"entries", "created_at"})
+        content = digest([head, entries])
+        with self._transaction():
+            query = "SELECT content FROM plans WHERE spec = ? ORDER BY id DESC LIMIT 1"
+            if self._connection.execute(query, [plan.digest]).fetchone() == (content,):
+                return
+            self._remember_cells(cells)
+            text = json.dumps({**head, "created_at": plan.created_at, "entries": entries})
+            self._connection.execute("INSERT INTO plans VALUES (NULL, ?, ?, ?)", [plan.digest, content, text])
+
+    def plans(self) -> list[StoredPlan]:
+        """Return the newest plan of each spec, newest first."""
+        with _rephrased(self.folder):
+            cells = dict(self._connection.execute("SELECT id, json FROM cells").fetchall())
+            newest = "SELECT max(id) FROM plans GROUP BY spec"
+            query = f"SELECT json FROM plans WHERE id IN ({newest}) ORDER BY id DESC"
+            plans = [json.loads(text) for (text,) in self._connection.execute(query)]
+
+        @cache
+        def cell(cell_id: str) -> Cell:
+            return Cell.model_validate_json(cells[cell_id])
+
+        return [
+            StoredPlan(
+                **{
+                    **plan,
+                    "entries": [PlanEntry(cell=cell(c), metric=m, key=k) for c, m, k in plan["entries"]],
+                }
+            )
+            for plan in plans
+        ]
+
+    # Leases
+
+    def acquire(self, cell: str, *, now: Callable[[], float] = time.time) -> Lease | HeldBy:
+        """Lease a cell to this process, or say which process holds it.
+
+        A lease is taken over once its process is gone (by pid and start time, on this host) or its heart has
+        not beaten for `LEASE_SECONDS`.
+        """
+        host, pid = _host(), os.getpid()
+        lease = Lease(cell, uuid.uuid4().hex)
+        with self._transaction():
+            query = "SELECT host, pid, born, heartbeat FROM leases WHERE cell = ?"
+            held = self._connection.execute(query, [cell]).fetchone()
+            if held is not None:
+                its_host, its_pid, its_birth, heartbeat = held
+                dead = its_host == host and process_birth(its_pid) != its_birth
+                if not dead and now() - heartbeat < LEASE_SECONDS:
+                    return HeldBy(its_pid)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)",
+                [cell, lease.token, host, pid, process_birth(pid), now()],
+            )
+        return lease
+
+    def beat(self, lease: Lease, *, now: Callable[[], float] = time.time) -> None:
+        """Say that the process which holds the lease is still at work."""
+        with self._transaction():
+            query = "UPDATE leases SET heartbeat = ? WHERE cell = ? AND token = ?"
+            self._connection.execute(query, [now(), lease.cell, lease.token])
+
+    def release(self, lease: Lease) -> None:
+        """Give a cell back; nothing happens where another run has taken it over."""
+        with self._transaction():
+            self._released(lease)
+
+    # Files
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of pictures and traces that records name."""
+        return self.folder / "artifacts"
+
+    def write_artifact(self, content: bytes, suffix: str) -> str:
+        """Store a file under its content's sha256 and return its name."""
+        return write_artifact(self.artifacts, content, suffix)
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of an artifact. Raises `StoreError` where it is missing."""
+        path = self.artifacts / name
+        if path.parent != self.artifacts or not path.is_file():
+            raise StoreError(f"{self.artifacts} has no '{name}'; was the store copied without its artifacts?")
+        return path
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the newest record of each key as rows of `COLUMNS`, one a sample, oldest first."""
+        with _rephrased(self.folder):
+            query = f"SELECT key, json FROM records WHERE id IN ({NEWEST}) ORDER BY id"
+            for key, text in self._connection.execute(query):
+                yield from _tidy(key, json.loads(text))
+
+    def export(self, path: Path, kind: ExportFormat, *, before_rename: Hook = lambda: None) -> None:
+        """Write `rows()` as CSV or JSON lines; the file is there as a whole or as it was before."""
+        write = {"csv": _write_csv, "jsonl": _write_jsonl}[kind]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(path, before_rename) as file:
+                write(file, self.rows())
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+
+    def refresh_exports(self, *, before_rename: Callable[[Path], None] = lambda path: None) -> None:
+        """Write `exports/records.csv` and `.jsonl`, unless they hold all there is.
+
+        Other runs wait meanwhile, so that none of them puts an older export over a newer one.
+        """
+        for kind in get_args(ExportFormat):
+            path = self.folder / "exports" / f"records.{kind}"
+            with self._transaction():
+                (newest,) = self._connection.execute("SELECT ifnull(max(id), 0) FROM records").fetchone()
+                query = "SELECT newest FROM exports WHERE name = ?"
+                if self._connection.execute(query, [path.name]).fetchone() == (newest,) and path.is_file():
+                    continue
+                self.export(path, kind, before_rename=partial(before_rename, path))
+                self._connection.execute("INSERT OR REPLACE INTO exports VALUES (?, ?)", [path.name, newest])
+
+    def frame(self) -> pd.DataFrame:
+        """Return `rows()` as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows()), columns=list(COLUMNS))
+
+    # What the above share
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _rephrased(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk has SQLite roll back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _latest(self, column: str, keys: Iterable[str] | None) -> list[tuple[str, Any]]:
+        if keys is None:
+            query = f"SELECT key, {column} FROM records WHERE id IN ({NEWEST})"
+            return self._connection.execute(query).fetchall()
+        newest = "(SELECT max(id) FROM records WHERE key = asked.value)"
+        query = f"SELECT r.key, r.{column} FROM json_each(?) AS asked JOIN records AS r ON r.id = {newest}"
+        return self._connection.execute(query, [json.dumps(list(keys))]).fetchall()
+
+    def _remember_cells(self, cells: Mapping[str, Cell]) -> None:
+        rows = ((cell_id, json.dumps(to_json(cell))) for cell_id, cell in cells.items())
+        self._connection.executemany("INSERT OR IGNORE INTO cells VALUES (?, ?)", rows)
+
+    def _released(self, lease: Lease) -> bool:
+        query = "DELETE FROM leases WHERE cell = ? AND token = ?"
+        return self._connection.execute(query, [lease.cell, lease.token]).rowcount == 1
+
+
+def write_artifact(folder: Path, content: bytes, suffix: str) -> str:
+    """Write a file named by its content's sha256, whole or not at all, and return the name."""
+    name = f"{hashlib.sha256(content).hexdigest()}{suffix}"
+    if not (folder / name).exists():
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(folder / name)
+    return name
+
+
+def utc_now() -> str:
+    """Return the time as records write it: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def refuse_network(folder: Path) -> None:
+    """Raise `StoreError` where a folder lies on a network file system: SQLite's locks do not hold there."""
+    mounts = [(Path(mount.mountpoint), mount.fstype) for mount in psutil.disk_partitions(all=True)]
+    mount, kind = file_system_of(folder.resolve(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"{folder} lies on the network file system {kind} (mounted at {mount}), where two runs would corrupt "
+            "a store; name a folder on a local disk and copy the store when the run has ended"
+        )
+
+
+def file_system_of(path: Path, mounts: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+    """Return mount point and type of the file system that holds `path`; of two on one point the later."""
+    holding = [(point, kind.lower()) for point, kind in mounts if path.is_relative_to(point)]
+    # `max` keeps the first of equals.
+    return max(reversed(holding), key=lambda mount: len(mount[0].parts), default=(Path("/"), "unknown"))
+
+
+def process_birth(pid: int) -> float | None:
+    """Return when a process was started, in units of this host; None once it has ended, reaped or not."""
+    try:
+        # Ticks since boot: psutil's wall-clock time moves when the clock is set.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else float(fields[19])
+    except (OSError, IndexError):
+        if Path("/proc/self/stat").exists():
+            return None
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    return None
+
+
+@cache
+def _host() -> str:
+    """Digest of this boot and this namespace of pids: only within one does a pid say anything."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return digest([boot, str(Path("/proc/self/ns/pid").readlink())])
+    except OSError:
+        return digest([psutil.boot_time()])
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(folder / DATABASE, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        _set_up(connection, folder)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, folder: Path) -> None:
+    # One statement, so that both are read at one moment: another process may be making the store just now.
+    seen = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+    version, tables = connection.execute(seen).fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{folder / DATABASE} has schema {version} and this version reads up to {SCHEMA_VERSION}; "
+            "upgrade semanir-bench, or name another folder"
+        )
+    if version == 0 and tables:
+        raise StoreError(f"{folder / DATABASE} is a database of something else; name another folder")
+    _turn_on_wal(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    if version == 0:
+        connection.executescript(SCHEMA)
+
+
+def _turn_on_wal(connection: sqlite3.Connection) -> None:
+    """Switch the journal's mode, kept in the file; SQLite does not wait for another that does so too."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _rephrased(folder: Path) -> Iterator[None]:
+    """Say what an error of SQLite means for the user."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "locked" in text:
+            remedy = "another process has held it for long; end that one, or try again"
+        elif "malformed" in text or "not a database" in text:
+            remedy = "it is damaged: put a copy back, or save the rest with `sqlite3 records.sqlite .recover`"
+        elif "readonly" in text or "unable to open" in text or "full" in text:
+            remedy = "make the folder writable and its disk roomy, or copy the store elsewhere"
+        else:
+            remedy = "copy the store before anything else is done with it"
+        raise StoreError(f"{folder / DATABASE}: {text}; {remedy}") from error
+
+
+def _row(record: Record) -> tuple[str, str, str, str, bool, str, str]:
+    outcome = record.outcome
+    status = outcome.failure if isinstance(outcome, Failed) else outcome.kind
+    # Not pydantic's own JSON, which writes an infinite PSNR as null.
+    text = json.dumps(to_json(record), separators=(",", ":"))
+    return record.key, record.cell.id, record.metric, status, record.finished, record.started_at, text
+
+
+COLUMNS = (
+    "cell",
+    *Cell.model_fields,
+    *("metric", "status", "measurement", "unit", "label", "sample", "value", "reason", "notes"),
+    *("protocol", "timing", "source", "key", "spec", "commit", "dirty"),
+    *(
+        "machine_class",
+        "cpu",
+        "accelerator",
+        "threads",
+        "python",
+        "torch",
+        "triton",
+        "started_at",
+        "duration_s",
+    ),
+)
+"""Columns of an export: the cell's axes, the number, what it rests on, where it was measured."""
+
+
+def _tidy(key: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    outcome, environment = record["outcome"], record["environment"]
+    cell = Cell.model_validate(record["cell"])
+    shared = dict.fromkeys(COLUMNS, "") | {
+        "cell": cell.id,
+        **to_json(cell),
+        **{name: record[name] for name in ("metric", "protocol", "timing", "source", "spec", "commit", "dirty")},
+        "key": key,
+        "status": outcome.get("failure", outcome["kind"]),
+        "reason": outcome.get("reason", outcome.get("error", "")),
+        "notes": "; ".join(outcome.get("notes", ())),
+        **{name: environment[name] for name in ("machine_class", "cpu", "threads", "python")},
+        "accelerator": environment["device"],
+        "torch": environment["versions"].get("torch", ""),
+        "triton": environment["versions"].get("triton", ""),
+        "started_at": record["started_at"],
+        "duration_s": record["duration_s"],
+    }
+    if "measurements" not in outcome:
+        yield shared
+        return
+    for measurement in outcome["measurements"]:
+        labels = measurement["labels"] or [""] * len(measurement["samples"])
+        for index, (label, value) in enumerate(zip(labels, measurement["samples"], strict=True)):
+            number = {"measurement": measurement["name"], "unit": measurement["unit"], "label": label}
+            yield shared | number | {"sample": index, "value": value}
+
+
+def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(row.values() for row in rows)
+
+
+def _write_jsonl(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        if isinstance(row["value"], float) and row["value"] - row["value"] != 0:
+            row["value"] = str(row["value"])  # JSON has no word for inf and nan
+        file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def _sweep(room: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for path in room.glob(".*.tmp"):
+        with suppress(FileNotFoundError):  # another run sweeps too
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+
+
+@contextmanager
+def _replacing(path: Path, before_rename: Hook) -> Iterator[TextIO]:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        before_rename()
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
