@@ -4,50 +4,60 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
-nox.options.error_on_missing_interpreters = True
 
-# One environment holds torch (2.4 GB); all sessions that need it share it.
-FULL = ".nox/full"
-LIGHT = ".nox/light"
+# nox makes an environment for each session, and torch fills 2.4 GB of each: sessions that need it share this one.
+FULL = Path(".nox/full").resolve()
 # Two busy threads on two busy cores wait for each other, ten times slower than one.
 THREADS = {"OMP_NUM_THREADS": "1"}
 
 
-def install(session: nox.Session, *what: str) -> None:
-    """Install pinned."""
-    session.install("-c", "constraints.txt", *what)
+def full(session: nox.Session, extras: str = "") -> None:
+    """Make or update the shared environment, pinned, with this checkout installed in it."""
+    if not (FULL / "bin" / "python").exists():
+        session.run(sys.executable, "-m", "venv", os.fspath(FULL), external=True)
+    in_full(session, "python", "-m", "pip", "install", "-c", "constraints.txt", "-e", f".{extras}")
 
 
-@nox.session(venv_location=FULL)
+def in_full(session: nox.Session, command: str, *arguments: str, silent: bool = False) -> None:
+    """Run a command of the shared environment."""
+    environment = THREADS | {"PATH": f"{FULL / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    session.run(os.fspath(FULL / "bin" / command), *arguments, env=environment, external=True, silent=silent)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """The main job: sweep experiments/quickstart and write its report. `nox -s demo -- DIR` chooses the store."""
-    install(session, "-e", ".")
+    full(session)
     store = session.posargs[0] if session.posargs else "results/quickstart"
-    session.run("semanir-bench", "run", "quickstart", "--out", store, "--resume", env=THREADS, success_codes=[0, 1])
-    session.run("semanir-bench", "report", store, silent=True)
+    in_full(session, "semanir-bench", "run", "quickstart", "--out", store, "--resume")
+    in_full(session, "semanir-bench", "report", store, silent=True)
     atexit.register(print, f"\nThe report: {Path(store).resolve() / 'report.html'}")  # after nox's own last line
 
 
-@nox.session(venv_location=FULL)
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """All tests, with branch coverage of the torch-free code. Arguments go to pytest."""
-    install(session, "-e", ".[test]")
-    session.run("coverage", "erase")
-    session.run("pytest", *(session.posargs or ["--cov", "--cov-report="]), env=THREADS)
-    if not session.posargs:
-        session.run("coverage", "report", "--include", ",".join(TORCH_FREE), "--fail-under=85", "--skip-covered")
+    full(session, "[test]")
+    if session.posargs:
+        in_full(session, "pytest", *session.posargs)
+        return
+    in_full(session, "coverage", "erase")
+    in_full(session, "pytest", "--cov", "--cov-report=")
+    in_full(session, "coverage", "combine", "--quiet", "--append")
+    in_full(session, "coverage", "report", f"--include={','.join(TORCH_FREE)}", "--fail-under=85", "--skip-covered")
 
 
-@nox.session(venv_location=LIGHT)
+@nox.session
 def style(session: nox.Session) -> None:
     """Lint, format and import contracts. `nox -s style -- --fix` mends what can be mended."""
-    install(session, "ruff", "import-linter")
+    session.install("-c", "constraints.txt", "ruff", "import-linter")
     if "--fix" in session.posargs:
         session.run("ruff", "check", "--fix", ".")
         session.run("ruff", "format", ".")
@@ -56,17 +66,17 @@ def style(session: nox.Session) -> None:
     session.run("lint-imports", env={"PYTHONPATH": os.fspath(Path.cwd())})
 
 
-@nox.session(venv_location=FULL)
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy, strict."""
-    install(session, "-e", ".[test,types]")
-    session.run("mypy")
+    full(session, "[test,types]")
+    in_full(session, "mypy")
 
 
-@nox.session(venv_location=".nox/report")
+@nox.session
 def report(session: nox.Session) -> None:
     """Write a store's report in an environment without torch: `nox -s report -- results/quickstart`."""
-    install(session, *REPORT_NEEDS)
+    session.install("-c", "constraints.txt", *REPORT_NEEDS)
     session.install("--no-deps", "-e", ".")
     session.run("semanir-bench", "report", *(session.posargs or ["results/quickstart"]))
 
