@@ -39,7 +39,9 @@ def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: t
         groups.setdefault(in_words(result.cell, panel_axes), []).append(result)
     styles = axis_values(results, by) if by else [None]
     panels = tuple(
-        Panel(title=name, series=_series(members, along, by, styles, read)) for name, members in groups.items()
+        Panel(title=name, series=series)
+        for name, members in groups.items()
+        if (series := _series(members, along, by, styles, read))
     )
     ticks = sorted(_positions(known, along).items())
     spread = ticks[-1][0] / ticks[0][0] if ticks[0][0] > 0 else 1

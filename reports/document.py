@@ -211,7 +211,6 @@ class Card:
     lines: tuple[str, ...]
     badges: tuple[Badge, ...] = ()
     picture: Picture | None = None
-    crop: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

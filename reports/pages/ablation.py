@@ -199,7 +199,6 @@ class _Story:
             lines=(" · ".join(map(str, axis_values(self.results, "setting"))), self._headline()),
             badges=_badges(counts),
             picture=picture,
-            crop=first.crop if first else None,
         )
 
     def section(self) -> Section:

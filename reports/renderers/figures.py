@@ -19,6 +19,9 @@ _DIGIT = 6.8
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus", "cross", "ring")
 """Shape of the points by `Series.style`, so that colour never stands alone."""
 
+_NOTHING = 1e-9
+"""Bars below it are as good as empty; scaling them up to the full width would say otherwise."""
+
 
 def draw(figure: Figure) -> list[tuple[str, str]]:
     """Return the title and the SVG of each panel. Every string is escaped; legends are the page's."""
@@ -104,7 +107,7 @@ def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y:
 
 def _bars(figure: Figure, panel: Panel) -> str:
     high = max((max(point.y, point.high or 0.0) for series in panel.series for point in series.points), default=0.0)
-    ticks = round_ticks(0.0, high or 1.0, 5)
+    ticks = round_ticks(0.0, high if high > _NOTHING else 1.0, 5)
     names = [text if len(text) <= 20 else f"{text[:19]}…" for _, text in figure.x.ticks]
     left = min(130.0, 10 + 6.4 * max(map(len, names)))
     right = WIDTH - 34.0
