@@ -1,8 +1,10 @@
-"""The project's verbs: `nox -s demo`, `tests`, `style`, `types`, `report`."""
+"""The project's verbs: `nox -s demo`, `tests`, `style`, `types`, `report`, `picture`."""
 
 from __future__ import annotations
 
 import atexit
+import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -79,6 +81,21 @@ def report(session: nox.Session) -> None:
     session.install("-c", "constraints.txt", *REPORT_NEEDS)
     session.install("--no-deps", "-e", ".")
     session.run("semanir-bench", "report", *(session.posargs or ["results/quickstart"]))
+
+
+@nox.session(venv_backend="none")
+def picture(session: nox.Session) -> None:
+    """Take the README's picture of a report that shows bundled photographs: `nox -s picture -- results/quickstart`."""
+    store = Path(session.posargs[0] if session.posargs else "results/quickstart")
+    datasets = {json.loads(line)["dataset"] for line in (store / "exports" / "records.jsonl").read_text().splitlines()}
+    if datasets != {"bundled"}:
+        session.error(f"{store} shows {', '.join(sorted(datasets))}; only bundled photographs may be committed")
+    png = Path("docs/report.png")
+    page = (store / "report.html").resolve().as_uri()
+    shot = [f"--screenshot={png}", "--window-size=1280,1660", "--hide-scrollbars", page]
+    session.run("chromium", "--headless", "--no-sandbox", "--disable-gpu", *shot, external=True)
+    origin = {"datasets": sorted(datasets), "sha256": hashlib.sha256(png.read_bytes()).hexdigest()}
+    Path("docs/pictures.json").write_text(json.dumps({png.name: origin}, indent=2) + "\n")
 
 
 TORCH_FREE = [
