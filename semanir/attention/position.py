@@ -12,6 +12,7 @@ from semanir.attention.signature import Bias
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # a cached tensor must serve training too, whoever asks for it first
 def relative_index(window: int, device: torch.device) -> Int[Tensor, "N N"]:
     """Row of the table for each (query, key) pair: `(dy + w - 1) * (2w - 1) + dx + w - 1`, query minus key."""
     axis = torch.arange(window, device=device)
@@ -22,6 +23,7 @@ def relative_index(window: int, device: torch.device) -> Int[Tensor, "N N"]:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
 def log_offsets(window: int, device: torch.device) -> Float[Tensor, "R 2"]:
     """Offsets of the table's rows, scaled to -8..8 and log-spaced: `sign(x) log2(|x| + 1) / log2(8)` (Swin V2, eq. 4).
 
