@@ -52,7 +52,6 @@ def tests(session: nox.Session) -> None:
         return
     in_full(session, "coverage", "erase")
     in_full(session, "pytest", "--cov", "--cov-report=")
-    in_full(session, "coverage", "combine", "--quiet", "--append")
     in_full(session, "coverage", "report", f"--include={','.join(TORCH_FREE)}", "--fail-under=85", "--skip-covered")
 
 
