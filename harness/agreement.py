@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,20 +49,21 @@ class Recorder:
 
 
 def relative_errors(trial: Trial) -> Mapping[str, float]:
-    """Return call name (`call 0`) to relative error for the first, a middle and the last call of the network.
+    """Return call name (`call 0`) to relative error for the first call of each kind, and the last of all.
 
-    The networks shift their windows in every second stage or layer, so the middle one is often a shifted call.
+    Calls are of one kind when their problems are equal; a shifted window keeps other pairs, so it is another kind.
     The input is a corner of the cell's first image that fills a few windows: the reference is slow, and
     interpreted contenders are. Empty for a model without attention.
     """
     if trial.backend is None:
         return {}
-    count = len(trial.problems)
-    recorder = Recorder(trial.backend.load(), frozenset({0, count // 2, count - 1}), trial.cell.seed)
+    problems = trial.problems
+    checked = frozenset({*(problems.index(problem) for problem in set(problems)), len(problems) - 1})
+    recorder = Recorder(trial.backend.load(), checked, trial.cell.seed)
     network = trial.build(attend=recorder, forms=trial.backend.needs | {"boolean"})
-    side = CORNER_WINDOWS * max(problem.tokens for problem in trial.problems) ** 0.5
+    side = CORNER_WINDOWS * math.isqrt(max(problem.tokens for problem in problems))
     with torch.inference_mode():
-        network(trial.input[..., : int(side), : int(side)])
+        network(trial.input[..., :side, :side])
     return {f"call {index}": error for index, error in sorted(recorder.errors.items())}
 
 

@@ -241,11 +241,11 @@ def clear_errors() -> Iterator[None]:
     from harness.datasets import DatasetError
     from harness.spec import SpecError
     from harness.store import StoreError
-    from reports.publish import NothingToReportError
+    from reports.publish import ReportError
 
     try:
         yield
-    except (SpecError, StoreError, UnknownName, DatasetError, NothingToReportError, UsageError) as error:
+    except (SpecError, StoreError, UnknownName, DatasetError, ReportError, UsageError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:

@@ -34,8 +34,8 @@ BEAT_SECONDS = 10.0
 WAIT_SECONDS = 0.5
 """Between two looks at cells that other runs hold."""
 
-DONE: frozenset[Status] = frozenset({"measured", "out_of_memory", "error"})
-"""What is not measured again. A skip is: the reason of an earlier plan, a smaller budget say, may be gone."""
+DONE: frozenset[Status] = frozenset({"measured"})
+"""What is not measured again. The reason of a skip or of a failure may be gone: a larger budget, a mended image."""
 
 
 @dataclass(frozen=True)

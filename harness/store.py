@@ -47,9 +47,9 @@ BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS cells (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, cell TEXT NOT NULL REFERENCES cells, metric TEXT NOT NULL,
-    status TEXT NOT NULL, finished INTEGER NOT NULL, started_at TEXT NOT NULL, json TEXT NOT NULL
+    status TEXT NOT NULL, started_at TEXT NOT NULL, json TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS records_by_key ON records (key, id, status, finished);
+CREATE INDEX IF NOT EXISTS records_by_key ON records (key, id, status);
 CREATE INDEX IF NOT EXISTS records_by_cell ON records (cell);
 CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records
     BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
@@ -68,7 +68,12 @@ COMMIT;
 """
 """Every statement may run again, for two runs may make one store at once."""
 
-NEWEST = "SELECT max(id) FROM records GROUP BY key"
+BEST_FIRST = "status = 'measured' DESC, id DESC"
+"""Of the records with one key the newest measured one speaks; a failed repetition does not displace it."""
+NEWEST = f"""
+    SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY key ORDER BY {BEST_FIRST}) AS place FROM records)
+    WHERE place = 1
+"""
 
 Status = Literal["measured", "skipped", "out_of_memory", "timeout", "crashed", "error"]
 """An outcome's kind, or the kind of its failure."""
@@ -140,6 +145,10 @@ class ResultStore:
     def open(cls, folder: Path | str, *, create: bool = True) -> ResultStore:
         """Open a store, or make one where `create` allows it. Raises `StoreError`."""
         folder = Path(folder).absolute()
+        try:
+            folder.exists()
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be a folder: {error.strerror}; name another") from None
         refuse_network(folder)
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"{folder} is a file; a store is a folder, so name one that is new or holds a store")
@@ -182,7 +191,7 @@ class ResultStore:
             if release is not None and not self._released(release):
                 raise LeaseLost(f"cell {release.cell} was taken over by another run on {self.folder}")
             self._remember_cells(cells)
-            self._connection.executemany("INSERT INTO records VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT INTO records VALUES (NULL, ?, ?, ?, ?, ?, ?)", rows)
             before_commit()
 
     def latest(self, keys: Iterable[str] | None = None) -> dict[str, Record]:
@@ -194,11 +203,6 @@ class ResultStore:
         """Return what became of each key that has a record, from an index alone: no record is read."""
         with _rephrased(self.folder):
             return dict(self._latest("status", keys))
-
-    def finished_keys(self, keys: Iterable[str]) -> set[str]:
-        """Return those whose newest record is finished: a resumed run measures all others."""
-        with _rephrased(self.folder):
-            return {key for key, finished in self._latest("finished", keys) if finished}
 
     def history(self, cell_prefix: str) -> list[Record]:
         """Return every record of one cell, oldest first. Raises `StoreError` as `find_cell` does."""
@@ -367,7 +371,7 @@ class ResultStore:
         if keys is None:
             query = f"SELECT key, {column} FROM records WHERE id IN ({NEWEST})"
             return self._connection.execute(query).fetchall()
-        newest = "(SELECT max(id) FROM records WHERE key = asked.value)"
+        newest = f"(SELECT id FROM records WHERE key = asked.value ORDER BY {BEST_FIRST} LIMIT 1)"
         query = f"SELECT r.key, r.{column} FROM json_each(?) AS asked JOIN records AS r ON r.id = {newest}"
         return self._connection.execute(query, [json.dumps(list(keys))]).fetchall()
 
@@ -498,12 +502,12 @@ def _rephrased(folder: Path) -> Iterator[None]:
         raise StoreError(f"{folder / DATABASE}: {text}; {remedy}") from error
 
 
-def _row(record: Record) -> tuple[str, str, str, str, bool, str, str]:
+def _row(record: Record) -> tuple[str, str, str, str, str, str]:
     outcome = record.outcome
     status = outcome.failure if isinstance(outcome, Failed) else outcome.kind
     # Not pydantic's own JSON, which writes an infinite PSNR as null.
     text = json.dumps(to_json(record), separators=(",", ":"))
-    return record.key, record.cell.id, record.metric, status, record.finished, record.started_at, text
+    return record.key, record.cell.id, record.metric, status, record.started_at, text
 
 
 COLUMNS = (

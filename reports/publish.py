@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from reports.renderers.html import render
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
 
-class NothingToReportError(LookupError):
-    """The store holds no plan, or not the one asked for; the message says which it has."""
+class ReportError(Exception):
+    """There is nothing to report, or nowhere to write it; the message says which plans or backends there are."""
 
 
 def publish(
@@ -33,6 +33,9 @@ def publish(
     `store_name` is how the report's commands name the store; the folder's path by default.
     """
     chosen = _choose(store.plans(), plan, store.folder)
+    backends = sorted({entry.cell.backend for entry in chosen.entries})
+    if baseline is not None and baseline not in backends:
+        raise ReportError(f"no backend '{baseline}' in this plan to compare with; it has: {', '.join(backends)}")
     records = store.latest({entry.key for entry in chosen.entries})
 
     def artifact(name: str) -> bytes:
@@ -51,14 +54,17 @@ def _choose(plans: list[StoredPlan], wanted: str, folder: Path) -> StoredPlan:
         if not wanted or plan.digest.startswith(wanted) or plan.name == wanted:
             return plan
     if not plans:
-        raise NothingToReportError(f"{folder} holds no plan yet; `semanir-bench run SPEC --out {folder}` stores one")
+        raise ReportError(f"{folder} holds no plan yet; `semanir-bench run SPEC --out {folder}` stores one")
     names = ", ".join(f"{plan.name} ({plan.digest[:7]})" for plan in plans)
-    raise NothingToReportError(f"{folder} holds no plan '{wanted}'; it has: {names}")
+    raise ReportError(f"{folder} holds no plan '{wanted}'; it has: {names}")
 
 
 def _write(out: Path, text: str) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=out.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ReportError(f"{out} cannot be written: {error.strerror}; name a file in a folder of yours") from None

@@ -223,7 +223,7 @@ def _latency(results: Sequence[Result], baseline: str | None) -> list[Quantity]:
 
         if baseline is not None:
             ratio, unit = timed(_ratio_to(baseline, results)), f"× {baseline}"
-            hint = f"median over the median of {baseline} with all other axes equal, in the same run"
+            hint = f"median over {baseline}'s, all other axes equal, on the same machine with the same code and settings"
             found.append(
                 Quantity(
                     label="ratio",
@@ -315,8 +315,8 @@ def _flops(results: Sequence[Result]) -> list[Quantity]:
 
 
 def _memory() -> Quantity:
-    hint = "peak memory above the process before the trial"
-    return Quantity(label="peak", unit="MiB", family="memory", hint=hint, read=peak_mib, better="lower", form="{:.1f}")
+    hint = "peak of one pass above network, input and a warm-up; one process a cell, so a few MiB are noise"
+    return Quantity(label="peak", unit="MiB", family="memory", hint=hint, read=peak_mib, form="{:.1f}")
 
 
 def _agreement() -> Quantity:
@@ -326,7 +326,7 @@ def _agreement() -> Quantity:
             return result.why_not("agreement")
         return Value(value=max(found.samples), detail=f"{found.name}, against the float64 reference")
 
-    hint = "largest relative error against the float64 reference, on the cell's own inputs"
+    hint = "largest relative error against the float64 reference, on a corner of the cell's own input"
     return Quantity(label="rel. error", family="agreement", hint=hint, read=read, form="{:.1e}")
 
 

@@ -29,7 +29,7 @@ def _measure(trial: Trial) -> Reading:
 def _cuda_peak_mib(trial: Trial) -> float:
     import torch
 
-    _ = trial.network, trial.input
+    _warm_up(trial)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -39,18 +39,19 @@ def _cuda_peak_mib(trial: Trial) -> float:
 
 
 def _cpu_peak_mib(trial: Trial) -> float:
-    """Resident-set high-water mark of the pass above the size before it.
+    """Resident-set high-water mark of the pass above the size before it."""
+    _warm_up(trial)
+    before = _reset_high_water_mib()
+    trial.run()
+    return max(_high_water_mib() - before, 0.0)
 
-    One pass over a single window's worth of pixels comes first, so that code pages and thread pools are not
-    counted as the network's memory.
-    """
+
+def _warm_up(trial: Trial) -> None:
+    """Pass a few pixels through the network: code pages, thread pools and workspaces are not the network's memory."""
     import torch
 
     with torch.inference_mode():
         trial.network(trial.input[..., :16, :16].contiguous())
-    before = _reset_high_water_mib()
-    trial.run()
-    return max(_high_water_mib() - before, 0.0)
 
 
 def _reset_high_water_mib() -> float:

@@ -159,14 +159,18 @@ def _additive(kept: Bool[Tensor, "W N N"], dtype: torch.dtype) -> Float[Tensor, 
 
 
 def _indices(kept: Bool[Tensor, "W N N"], top_k: int) -> Integer[Tensor, "W N K"]:
-    tokens = kept.shape[-1]
+    windows, tokens, _ = kept.shape
     narrow = torch.int16 if tokens <= 2**15 else torch.int32
-    # Kept keys first, each group in ascending order; then the padding is zeroed.
-    order = torch.sort((~kept).to(torch.uint8), dim=-1, stable=True).indices[..., :top_k]
-    return torch.where(kept.gather(-1, order), order, 0).to(narrow)
+    # Each kept pair goes to the place that its rank in the row names; rows with fewer than k leave zeros behind.
+    place = kept.cumsum(-1, dtype=torch.int32) - 1
+    w, i, j = kept.nonzero(as_tuple=True)
+    indices = torch.zeros(windows, tokens, top_k, dtype=narrow, device=kept.device)
+    indices[w, i, place[w, i, j]] = j.to(narrow)
+    return indices
 
 
 def _bits(kept: Bool[Tensor, "W N N"]) -> Int[Tensor, "W N words"]:
     padded = functional.pad(kept, (0, -kept.shape[-1] % 32)).unflatten(-1, (-1, 32))
-    values = (padded.long() << torch.arange(32, device=kept.device)).sum(-1)
-    return torch.where(values >= 2**31, values - 2**32, values).to(torch.int32)
+    # Distinct powers of two add up to their union; the 32nd is int32's sign bit.
+    values = padded.to(torch.int32) << torch.arange(32, dtype=torch.int32, device=kept.device)
+    return values.sum(-1, dtype=torch.int32)

@@ -48,8 +48,8 @@ class ContinuousBias(nn.Module):
     def forward(self, window: int) -> Bias:
         """Evaluate the table for a window of any side."""
         device = self.mlp[0].weight.device
-        table = 16 * torch.sigmoid(self.mlp(log_offsets(window, device)))
-        return Bias(table, relative_index(window, device))
+        offsets = log_offsets(window, device).to(self.mlp[0].weight.dtype)
+        return Bias(16 * torch.sigmoid(self.mlp(offsets)), relative_index(window, device))
 
 
 class TableBias(nn.Module):

@@ -36,9 +36,14 @@ def region_ids(height: int, width: int, window: int, shift: int) -> UInt8[np.nda
 @lru_cache(maxsize=4096)
 def kept_pairs(height: int, width: int, window: int, shift: int, top_k: int, exclude_self: bool = False) -> int:
     """Count the query-key pairs that one head keeps over a whole map: every row keeps `min(k, admissible)`."""
+    if height % window or width % window:
+        raise ValueError(f"a {height}x{width} map cannot be cut into {window}x{window} windows; pad it first")
+    # Only the last row and column of windows are split by the shift, each into the same two strips.
+    whole, split = (window,), (window - shift, shift) if shift else (window,)
+    rows, columns = height // window - 1, width // window - 1
+    kinds = [(whole, whole, rows * columns), (whole, split, rows), (split, whole, columns), (split, split, 1)]
     total = 0
-    for regions in region_ids(height, width, window, shift):
-        sizes = np.bincount(regions)
-        admissible = np.maximum(sizes - exclude_self, 1)
-        total += int((sizes * np.minimum(admissible, top_k)).sum())
+    for tall, wide, windows in kinds:
+        for tokens in (high * broad for high in tall for broad in wide):
+            total += windows * tokens * min(max(tokens - exclude_self, 1), top_k)
     return total

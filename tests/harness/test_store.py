@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -86,21 +87,20 @@ def test_the_newest_record_of_a_key_is_shown_and_history_keeps_all(store: Result
     assert store.history(CELL.id[:6]) == [first, second]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "finished"),
-    [
-        (None, True),
-        (Skipped(reason="no weights"), True),
-        (Failed(failure="out_of_memory", error="x"), True),
-        (Failed(failure="error", error="x"), True),
-        (Failed(failure="crashed", error="x"), False),
-        (Failed(failure="timeout", error="x"), False),
-    ],
-)
-def test_a_crash_and_a_timeout_are_not_finished(store: ResultStore, outcome: Outcome | None, finished: bool) -> None:
-    record = a_record(outcome)
-    store.append([a_record(), record])
-    assert store.finished_keys([record.key, "unknown"]) == ({record.key} if finished else set())
+@pytest.mark.parametrize("kind", get_args(FailureKind))
+def test_a_failed_repetition_does_not_displace_what_was_measured(store: ResultStore, kind: FailureKind) -> None:
+    measured, failed = a_record(), a_record(Failed(failure=kind, error="x"))
+    assert measured.key == failed.key
+    store.append([failed, measured, failed])
+    assert store.latest() == {measured.key: measured}
+    assert store.statuses([measured.key, "unknown"]) == {measured.key: "measured"}
+    assert len(store.history(CELL.id)) == 3
+
+
+def test_of_failures_and_skips_the_newest_speaks(store: ResultStore) -> None:
+    failed, skipped = a_record(Failed(failure="error", error="x")), a_record(Skipped(reason="no weights"))
+    store.append([failed, skipped])
+    assert store.latest() == {skipped.key: skipped}
 
 
 def test_statuses_name_the_kind_of_a_failure(store: ResultStore) -> None:
@@ -116,11 +116,11 @@ def test_six_thousand_finished_keys_are_known_in_a_quarter_of_a_second(store: Re
     store.append(records)
     keys = [record.key for record in records]
     begun = time.perf_counter()
-    assert len(store.finished_keys(keys)) == 6000
+    assert len(store.statuses(keys)) == 6000
     assert time.perf_counter() - begun < 0.25
 
 
-@pytest.mark.parametrize("change", ["UPDATE records SET finished = 0", "DELETE FROM records"])
+@pytest.mark.parametrize("change", ["UPDATE records SET status = 'x'", "DELETE FROM records"])
 def test_records_are_never_changed_nor_removed(store: ResultStore, change: str) -> None:
     store.append([a_record()])
     connection = sqlite3.connect(store.folder / DATABASE)
@@ -245,7 +245,7 @@ def test_processes_that_run_at_once_measure_each_cell_once(store: ResultStore) -
                 lease = store.acquire(cell.id)
                 if not isinstance(lease, Lease):
                     cells.insert(0, cell)
-                elif a_record(cell=cell).key in store.finished_keys([a_record(cell=cell).key]):
+                elif a_record(cell=cell).key in store.statuses([a_record(cell=cell).key]):
                     store.release(lease)
                 else:
                     time.sleep(0.002)

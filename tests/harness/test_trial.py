@@ -53,9 +53,27 @@ def test_a_batch_holds_copies_of_the_first_image() -> None:
 def test_every_backend_agrees_on_the_cells_own_inputs(backend: str, window: int) -> None:
     trial = prepare(cell(backend=backend, window=window), QUICK)
     errors = relative_errors(trial)
-    assert len(errors) >= 2
+    assert errors
     assert max(errors.values()) < TOLERANCE["float32"]
     assert disagreement(trial) is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("backend", BACKENDS.names())
+def test_a_network_of_any_dtype_agrees_within_its_tolerance(backend: str, dtype: str) -> None:
+    trial = prepare(cell(backend=backend, dtype=dtype), QUICK)
+    if all(trial.backend.unsupported(problem) is None for problem in trial.problems):
+        assert disagreement(trial) is None
+        assert trial.run().dtype == getattr(torch, dtype)
+    else:
+        assert (backend, dtype) == ("triton", "float64")
+
+
+def test_shifted_windows_are_among_the_checked_calls() -> None:
+    trial = prepare(cell(), QUICK)
+    kinds = {problem.kept_pairs for problem in trial.problems}
+    assert len(kinds) == 2
+    assert len(relative_errors(trial)) == 2
 
 
 class Spoiled(Trial):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.store import ResultStore
-from reports.publish import NothingToReportError, publish
+from reports.publish import ReportError, publish
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_a_plan_is_chosen_by_name_or_digest_and_is_the_newest_by_default(
 
 
 def test_a_plan_that_is_not_there_is_refused_with_those_that_are(store: ResultStore, tmp_path: Path) -> None:
-    with pytest.raises(NothingToReportError, match=r"no plan 'topk'; it has: quickstart \(5eed5ee\)"):
+    with pytest.raises(ReportError, match=r"no plan 'topk'; it has: quickstart \(5eed5ee\)"):
         publish(store, tmp_path / "report.html", plan="topk")
 
 
 def test_a_store_without_plans_says_how_to_get_one(tmp_path: Path) -> None:
     store = ResultStore.open(tmp_path / "empty")
-    with pytest.raises(NothingToReportError, match="semanir-bench run SPEC"):
+    with pytest.raises(ReportError, match="semanir-bench run SPEC"):
         publish(store, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -57,3 +57,15 @@ def test_a_store_copied_without_its_pictures_still_reports(tmp_path: Path, small
     store.append(small.records.values())
     text = publish(store, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "the picture is missing from the store" in text
+
+
+def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left_behind(store: ResultStore, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(ReportError, match="taken cannot be written"):
+        publish(store, tmp_path / "taken")
+    assert list(tmp_path.glob(".taken*")) == []
+
+
+def test_a_baseline_that_was_not_run_is_refused_with_those_that_were(store: ResultStore, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="no backend 'flash' in this plan to compare with; it has: "):
+        publish(store, tmp_path / "report.html", baseline="flash")

@@ -66,7 +66,10 @@ def test_all_packings_describe_the_same_pairs(case: CASES) -> None:  # type: ign
     assert torch.equal(rebuilt, boolean)
 
 
-@pytest.mark.parametrize(("height", "width", "window", "shift"), [(16, 24, 8, 4), (12, 12, 4, 2), (8, 8, 8, 4)])
+@pytest.mark.parametrize(
+    ("height", "width", "window", "shift"),
+    [(16, 24, 8, 4), (12, 12, 4, 2), (8, 8, 8, 4), (15, 10, 5, 2), (16, 24, 8, 0), (4, 12, 4, 1)],
+)
 @pytest.mark.parametrize("top_k", [1, 5, 16])
 @pytest.mark.parametrize("exclude_self", [False, True])
 def test_pairs_are_counted_without_torch_as_they_are_kept(
