@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
-from harness.environment import version_of
+from harness.environment import COMPUTING, version_of
 from harness.record import Cell
 
+DECIDING = tuple(name for name in COMPUTING if name != "semanir-bench")
+"""Distributions whose version can change a number; the project's own code is hashed file by file."""
 FIRST_PARTY = frozenset({"semanir", "harness"})
 
 ORGANISERS = frozenset(
@@ -32,7 +34,7 @@ def source_digest(cell: Cell, metric: str) -> str:
 
     Hashed are the files of the static import closure of what computes (the backend's whole package, the
     modules of model, task and metric, and `harness.trial`, which brings a cell to life), the sha256 of the
-    weights, and the versions of torch and triton. The closure follows imports within `semanir`, `harness`
+    weights, and the versions in `DECIDING`. The closure follows imports within `semanir`, `harness`
     and a plug-in's own package, those inside functions included and those under TYPE_CHECKING not, and stops
     at `ORGANISERS`.
     """
@@ -81,6 +83,8 @@ def file_of(module: str) -> Path | None:
 def _digest(backend: str, family: str, task: str, metric: str, weights: str) -> str:
     roots = ["harness.trial", MODELS.module_of(family), MODELS[family].module]
     roots += [TASKS.module_of(task), METRICS.module_of(metric)]
+    if METRICS[metric].timed:  # what a backend must pass before it is timed
+        roots.append("harness.agreement")
     files: dict[str, Path] = {}
     if backend != "none":
         roots += [BACKENDS.module_of(backend), BACKENDS[backend].module]
@@ -89,7 +93,7 @@ def _digest(backend: str, family: str, task: str, metric: str, weights: str) -> 
     for root in roots:
         files |= _closure_of(root, packages)
     lines = [f"{name} {_sha256(file)}" for name, file in sorted(files.items())]
-    lines += [f"weights {weights}", f"torch {version_of('torch')}", f"triton {version_of('triton')}"]
+    lines += [f"weights {weights}", *(f"{name} {version_of(name)}" for name in DECIDING)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

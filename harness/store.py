@@ -154,6 +154,11 @@ class ResultStore:
             raise StoreError(f"{folder} is a file; a store is a folder, so name one that is new or holds a store")
         if not create and not (folder / DATABASE).is_file():
             raise StoreError(f"{folder} holds no results store; `semanir-bench run SPEC --out {folder}` makes one")
+        if not create and (folder / DATABASE).stat().st_size == 0:
+            raise StoreError(f"{folder / DATABASE} is empty, so its records are lost; name another store")
+        if not create and not os.access(folder, os.W_OK):
+            with _rephrased(folder):
+                return cls(folder, _connect_read_only(folder))
         try:
             for room in ("artifacts", "exports"):
                 (folder / room).mkdir(parents=True, exist_ok=True)
@@ -441,6 +446,17 @@ def _host() -> str:
         return digest([boot, str(Path("/proc/self/ns/pid").readlink())])
     except OSError:
         return digest([psutil.boot_time()])
+
+
+def _connect_read_only(folder: Path) -> sqlite3.Connection:
+    """Open a store in a folder that cannot be written, a mounted archive say: to be read, never to be run."""
+    wal = folder / f"{DATABASE}-wal"
+    if wal.exists() and wal.stat().st_size:
+        raise StoreError(
+            f"{folder} cannot be written and its run did not end in order; copy the store, then read the copy"
+        )
+    uri = f"{(folder / DATABASE).as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

@@ -399,3 +399,24 @@ def test_an_export_that_is_interrupted_leaves_the_old_one(store: ResultStore) ->
 def test_an_export_that_cannot_be_written_says_where(store: ResultStore) -> None:
     with pytest.raises(StoreError, match="cannot be written"):
         store.export(store.folder / DATABASE / "records.csv", "csv")
+
+
+def test_an_emptied_database_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(StoreError, match="is empty, so its records are lost"):
+        ResultStore.open(tmp_path, create=False)
+
+
+def test_a_name_that_no_file_system_takes_is_refused() -> None:
+    with pytest.raises(StoreError, match="cannot be a folder"):
+        ResultStore.open(Path("x" * 300))
+
+
+def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ResultStore.open(tmp_path / "store") as store:
+        store.append([a_record()])
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with ResultStore.open(tmp_path / "store", create=False) as archive:
+        assert list(archive.latest().values()) == [a_record()]
+        with pytest.raises(StoreError):
+            archive.append([a_record()])
