@@ -47,9 +47,9 @@ class ContinuousBias(nn.Module):
 
     def forward(self, window: int) -> Bias:
         """Evaluate the table for a window of any side."""
-        device = self.mlp[0].weight.device
-        offsets = log_offsets(window, device).to(self.mlp[0].weight.dtype)
-        return Bias(16 * torch.sigmoid(self.mlp(offsets)), relative_index(window, device))
+        like = next(self.mlp.parameters())
+        table = 16 * torch.sigmoid(self.mlp(log_offsets(window, like.device).to(like.dtype)))
+        return Bias(table, relative_index(window, like.device))
 
 
 class TableBias(nn.Module):
