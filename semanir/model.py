@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from semanir.attention.problem import DeviceKind, DtypeName, Form, Problem
+from semanir.attention.problem import DeviceKind, DtypeName, Form, Problem, Similarity
 
 if TYPE_CHECKING:
     from torch import nn
 
     from semanir.attention.signature import Attend
+
+
+Shift = Literal["stage", "layer", "none"]
+Score = Literal["cosine_cpb", "dot_rpb", "dot_none"]
+Holds = Literal["image", "mosaic"]
+"""What an input is: an image that knows every channel, or a Bayer mosaic with zeros where nothing was sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,13 @@ class Request:
     top_k: int | None = None
     """Keys kept per query; None keeps every key of the window."""
     sharing: Literal["stage", "layer"] = "stage"
+    similarity: Similarity | None = None
+    """How the dictionary compares tokens; None takes the configuration's rule, as the two below."""
+    shift: Shift | None = None
+    """Which windows are shifted."""
+    score: Score | None = None
+    """How queries and keys are compared, and which position bias is added."""
+    holds: Holds = "image"
     dtype: DtypeName = "float32"
     device: DeviceKind = "cpu"
     needs_grad: bool = False
@@ -47,7 +61,7 @@ class Model:
     """Dotted name of the module whose `build(request, attend, forms)` returns the network."""
     configurations: tuple[str, ...]
     uses: frozenset[str]
-    """The axes that change this model: of `backend`, `window`, `top_k`, `sharing`, `weights`; others collapse."""
+    """The axes that change this model: of `harness.plan.COLLAPSING`; others collapse."""
     unsupported: Callable[[Request], str | None]
     """The reason why a request cannot be built, or None."""
     problems: Callable[[Request], tuple[Problem, ...]]
@@ -55,6 +69,8 @@ class Model:
     flops: Callable[[Request], dict[str, int]]
     """Operations of one forward pass by part (`convolutions`, `linear`, `dictionary`), attention left out."""
     parameters: Callable[[Request], int]
+    formats: tuple[str, ...] = ()
+    """Suffixes of files as other people published them that the module's `read(network, file)` understands."""
 
     def build(self, request: Request, *, attend: Attend | None, forms: frozenset[Form]) -> nn.Module:
         """Return the network: `B x channels x h x w` in units of one -> `B x channels x scale*h x scale*w`.
@@ -63,3 +79,10 @@ class Model:
         """
         network: nn.Module = importlib.import_module(self.module).build(request, attend, forms)
         return network
+
+    def read(self, network: nn.Module, file: Path) -> None:
+        """Fill a network with weights that other people published, a file of one of `formats`.
+
+        Raises `CheckpointError`, and then changes nothing.
+        """
+        importlib.import_module(self.module).read(network, file)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int, Int32, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from semanir.attention.problem import Form
-
-Similarity = Literal["dot", "cosine", "scaled_dot"]
+from semanir.attention.problem import Form, Similarity
 
 
 class DictionaryError(ValueError):

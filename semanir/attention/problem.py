@@ -14,6 +14,8 @@ DeviceKind = Literal["cpu", "cuda"]
 DtypeName = Literal["float64", "float32", "float16", "bfloat16"]
 WeightingKind = Literal["softmax", "sparse"]
 """`softmax` is SemanIR's rule; `sparse` is AST's `a * softmax(s) + b * relu(s)**2` (METHODS of ASSA)."""
+Similarity = Literal["dot", "cosine", "scaled_dot"]
+"""How the dictionary compares the tokens of a window."""
 Form = Literal["boolean", "additive", "indices", "bits"]
 """A packing of the dictionary that a backend can ask for; see `semanir.attention.dictionary`."""
 
@@ -85,3 +87,19 @@ def dense_flops(problem: Problem) -> Flops:
         spent=4 * problem.heads * pairs * problem.head_dim,
         useful=4 * problem.heads * problem.kept_pairs * problem.head_dim,
     )
+
+
+def dictionary_bytes(problem: Problem, forms: frozenset[Form]) -> int:
+    """Forecast the memory that building the dictionary takes: float scores, their ranks, and the packings.
+
+    Nothing is built where every key is kept and the windows are not shifted; the forecast does not look that close.
+    """
+    pairs = problem.windows * problem.tokens**2
+    per_pair = 4 + 4 + 4 + 3  # scores, masked scores, ranks among ties, three masks
+    packing = {
+        "boolean": 0,
+        "additive": 2 * ITEM_BYTES[problem.dtype],
+        "bits": 8,
+        "indices": 4 + 24 * problem.top_k // problem.tokens,
+    }
+    return pairs * (per_pair + sum(packing[form] for form in forms))

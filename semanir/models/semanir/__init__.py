@@ -7,14 +7,12 @@ parameter counts support.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from semanir.attention.problem import Problem
+from semanir.attention.problem import Problem, Similarity
 from semanir.attention.regions import kept_pairs
-from semanir.model import Model, Request
-
-Score = Literal["cosine_cpb", "dot_rpb", "dot_none"]
+from semanir.model import Model, Request, Score, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,12 @@ class Configuration:
     """`cosine_cpb`: cosine times a learned temperature, bias from an MLP over offsets, so that parameters do not
     depend on the window (supported by 6 of 6 published counts); `dot_rpb`: scaled dot product with a table."""
     bias_hidden: int = 512
-    similarity: Literal["dot", "cosine", "scaled_dot"] = "dot"
+    similarity: Similarity = "dot"
     """How the dictionary compares tokens; the paper names no normalisation."""
     exclude_self: bool = False
     norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each sub-block (as SwinIR) or after it (as GRL); the paper does not say."""
-    shift: Literal["stage", "layer", "none"] = "stage"
+    shift: Shift = "stage"
     """Which windows are shifted by half: every second stage (one dictionary a stage), every second layer (two
     dictionaries a stage), or none; the paper does not say."""
     mlp_ratio: int = 2
@@ -93,6 +91,17 @@ CONFIGURATIONS = {
     # Published size 25.82 M for all other tasks; levels, widths and depths are ours (many designs fit the count).
     "U": Configuration(architecture="unet", width=120, heads=6, stages=(4,) * 6, scales=(1,)),
 }
+
+
+def configuration_of(request: Request) -> Configuration:
+    """Return the named configuration with the request's ablated choices in it."""
+    own = CONFIGURATIONS[request.configuration]
+    return replace(
+        own,
+        similarity=request.similarity or own.similarity,
+        shift=request.shift or own.shift,
+        score=request.score or own.score,
+    )
 
 
 @dataclass(frozen=True)
@@ -153,11 +162,11 @@ def stage_levels(configuration: Configuration) -> tuple[int, ...]:
 
 
 def _window(request: Request) -> int:
-    return request.window or CONFIGURATIONS[request.configuration].window
+    return request.window or configuration_of(request).window
 
 
 def _shapes(request: Request) -> Iterator[StageShape]:
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     window, fold = _window(request), stem(configuration, request.scale)
     height, width = (
         padded_side(configuration, side, window, request.scale) // fold for side in (request.height, request.width)
@@ -170,7 +179,7 @@ def _shapes(request: Request) -> Iterator[StageShape]:
 
 
 def _unsupported(request: Request) -> str | None:
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     tokens = _window(request) ** 2
     if request.top_k is not None and request.top_k > tokens:
         return f"top_k {request.top_k} exceeds the {tokens} tokens of window {_window(request)}"
@@ -184,7 +193,7 @@ def _unsupported(request: Request) -> str | None:
 
 
 def _problems(request: Request) -> tuple[Problem, ...]:
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     window = _window(request)
     tokens = window**2
     top_k = request.top_k or tokens
@@ -209,7 +218,7 @@ def _problems(request: Request) -> tuple[Problem, ...]:
 
 def _flops(request: Request) -> dict[str, int]:
     """Convolutions and linear layers two a multiply-add; norms, softmax and element-wise work are left out."""
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     window, tokens = _window(request), _window(request) ** 2
     offsets = (2 * window - 1) ** 2
     linear = dictionary = position = 0
@@ -233,7 +242,7 @@ def _flops(request: Request) -> dict[str, int]:
 
 def _convolution_positions(request: Request) -> Iterator[tuple[int, int, int]]:
     """Yield weights, output height and output width of every convolution of one forward pass."""
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     shapes = list(_shapes(request))
     finest = shapes[0].height_tokens, shapes[0].width_tokens
     for shape in shapes:
@@ -261,7 +270,7 @@ def _convolution_positions(request: Request) -> Iterator[tuple[int, int, int]]:
 
 
 def _parameters(request: Request) -> int:
-    configuration = CONFIGURATIONS[request.configuration]
+    configuration = configuration_of(request)
     heads, ratio = configuration.heads, configuration.mlp_ratio
     position = {
         "cosine_cpb": configuration.bias_hidden * (2 + 1 + heads) + heads,
@@ -290,7 +299,7 @@ MODEL = Model(
     summary="key-semantic attention with one dictionary a stage (SemanIR / KGT, NeurIPS 2024)",
     module="semanir.models.semanir.network",
     configurations=tuple(CONFIGURATIONS),
-    uses=frozenset({"backend", "window", "top_k", "sharing", "weights"}),
+    uses=frozenset({"backend", "window", "top_k", "sharing", "similarity", "shift", "score", "weights"}),
     unsupported=_unsupported,
     problems=_problems,
     flops=_flops,

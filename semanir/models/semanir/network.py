@@ -13,16 +13,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semanir.attention import dictionary, windows
+from semanir.attention import windows
 from semanir.attention.dictionary import KeyDictionary
 from semanir.attention.position import ContinuousBias, TableBias
 from semanir.attention.problem import Form
-from semanir.attention.regions import region_ids
 from semanir.attention.signature import Attend
+from semanir.layers import Tail, initialise, keys_of_map
 from semanir.model import Request
 from semanir.models.semanir import (
-    CONFIGURATIONS,
     Configuration,
+    configuration_of,
     padded_side,
     stage_levels,
     stage_shifts,
@@ -35,7 +35,7 @@ def build(request: Request, attend: Attend | None, forms: frozenset[Form]) -> Se
     """Build the network of a request, with the attention it is given. Raises `ValueError` without one."""
     if attend is None:
         raise ValueError("SemanIR cannot run without attention; name a backend")
-    return SemanIR(CONFIGURATIONS[request.configuration], request, attend=attend, forms=forms)
+    return SemanIR(configuration_of(request), request, attend=attend, forms=forms)
 
 
 class SemanIR(nn.Module):
@@ -71,7 +71,14 @@ class SemanIR(nn.Module):
         norm = nn.LayerNorm if configuration.body_norm else nn.Identity
         self.entry, self.exit = norm(widths[0]), norm(widths[-1])
         self.body = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.tail = Tail(configuration, widths[-1], request.channels, request.scale, self.fold)
+        self.tail = Tail(
+            widths[-1],
+            request.channels,
+            scale=request.scale,
+            fold=self.fold,
+            upsampler=configuration.upsampler,
+            residual=configuration.image_residual,
+        )
 
     def forward(self, image: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
         """Restore."""
@@ -159,22 +166,16 @@ class Stage(nn.Module):
         shift: int,
         top_k: int | None,
     ) -> KeyDictionary | None:
-        count = window**2
-        if not shift and (top_k is None or top_k == count):
-            return None
-        regions = None
-        if shift:
-            ids = region_ids(height, width, window, shift)
-            regions = torch.from_numpy(ids.copy()).to(tokens.device)
-        low_precision = torch.is_autocast_enabled(tokens.device.type)
-        return dictionary.build(
+        return keys_of_map(
             tokens,
-            top_k or count,
+            top_k,
+            height=height,
+            width=width,
+            window=window,
+            shift=shift,
             forms=self.forms,
             similarity=self.configuration.similarity,
             exclude_self=self.configuration.exclude_self,
-            regions=regions,
-            dtype=torch.get_autocast_dtype(tokens.device.type) if low_precision else None,
         )
 
 
@@ -190,7 +191,7 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         for module in self.mlp:
             if isinstance(module, nn.Linear):
-                _initialise(module)
+                initialise(module)
 
     def forward(self, x: Float[Tensor, "W N C"], kept: KeyDictionary | None, window: int) -> Float[Tensor, "W N C"]:
         """Run the layer on the tokens of all windows."""
@@ -220,8 +221,8 @@ class KeySemanticAttention(nn.Module):
                 self.bias = TableBias(self.heads, window)
             case "dot_none":
                 self.bias = None
-        _initialise(self.qkv)
-        _initialise(self.project)
+        initialise(self.qkv)
+        initialise(self.project)
 
     def forward(self, x: Float[Tensor, "W N C"], kept: KeyDictionary | None, window: int) -> Float[Tensor, "W N C"]:
         """Attend within windows; every query sees its kept keys alone."""
@@ -261,33 +262,3 @@ class LevelChanges(nn.Module):
         unfolded = functional.pixel_shuffle(self.ups[level](features.permute(0, 3, 1, 2)), 2)
         joined = self.joins[level](torch.cat([unfolded, skip.permute(0, 3, 1, 2)], dim=1))
         return joined.permute(0, 2, 3, 1)
-
-
-class Tail(nn.Module):
-    """Features -> image, at the target's size. The last convolution starts at zero where a residual is added."""
-
-    def __init__(self, configuration: Configuration, width: int, channels: int, scale: int, fold: int) -> None:
-        super().__init__()
-        self.shuffle = 1
-        if configuration.upsampler == "direct":
-            self.shuffle = fold * scale
-            self.before = nn.Sequential()
-            self.last = nn.Conv2d(width, channels * self.shuffle**2, 3, padding=1)
-        else:
-            steps: list[nn.Module] = [nn.Conv2d(width, 64, 3, padding=1), nn.LeakyReLU()]
-            for factor in (2, 2) if scale == 4 else (scale,):
-                steps += [nn.Conv2d(64, 64 * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
-            self.before = nn.Sequential(*steps)
-            self.last = nn.Conv2d(64, channels, 3, padding=1)
-        if configuration.image_residual:
-            nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias) if self.last.bias is not None else None
-
-    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B c H W"]:
-        """Reconstruct."""
-        return functional.pixel_shuffle(self.last(self.before(features)), self.shuffle)
-
-
-def _initialise(linear: nn.Linear) -> None:
-    nn.init.trunc_normal_(linear.weight, std=0.02)
-    nn.init.zeros_(linear.bias)

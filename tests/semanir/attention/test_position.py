@@ -35,7 +35,7 @@ def test_a_continuous_bias_stays_between_0_and_16_and_has_no_parameter_of_the_wi
     for window in (4, 9):
         dense = bias(window).dense()
         assert dense.shape == (3, window**2, window**2)
-        assert 0 < dense.min()
+        assert dense.min() > 0
         assert dense.max() < 16
 
 

@@ -219,3 +219,21 @@ def test_attention_is_given_and_never_assumed() -> None:
 def test_the_published_names_exist() -> None:
     assert {"S", "B", "U"} <= set(MODEL.configurations)
     assert issubclass(SemanIR, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"), [("similarity", "cosine"), ("shift", "none"), ("score", "dot_rpb"), ("sharing", "layer")]
+)
+def test_an_ablated_choice_of_the_request_changes_the_network(switch: str, value: str) -> None:
+    plain = request("small", window=4, top_k=5)
+    ablated = request("small", window=4, top_k=5, **{switch: value})
+    assert semanir.configuration_of(plain) == CONFIGURATIONS["small"]
+    image = torch.rand(1, 3, 24, 40)
+    with torch.inference_mode():
+        assert not torch.equal(build(plain)(image), build(ablated)(image))
+
+
+def test_the_configurations_own_choice_is_the_default() -> None:
+    own = CONFIGURATIONS["nano"]
+    named = request(window=4, similarity=own.similarity, shift=own.shift, score=own.score)
+    assert semanir.configuration_of(named) == own
