@@ -1,4 +1,4 @@
-"""The project's verbs: `nox -s demo`, `tests`, `style`, `types`, `report`, `picture`."""
+"""The project's verbs: `nox -s demo`, `tests`, `style`, `types`, `protocols`, `report`, `picture`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,22 @@ def types(session: nox.Session) -> None:
     """mypy, strict."""
     full(session, "[test,types]")
     in_full(session, "mypy")
+
+
+@nox.session(venv_backend="none")
+def protocols(session: nox.Session) -> None:
+    """Measure every printed row whose set is here, and write the table into the experiment's README."""
+    if "SEMANIR_DATA" not in os.environ:
+        session.error("set SEMANIR_DATA to the folder that holds test/<Name> and weights/")
+    full(session, "[foreign]")
+    store = session.posargs[0] if session.posargs else "results/protocols"
+    in_full(session, "semanir-bench", "run", "protocols", "--out", store, "--resume")
+    table = Path(store) / "table.md"
+    in_full(session, "semanir-bench", "report", store)
+    in_full(session, "semanir-bench", "report", store, "--out", os.fspath(table), silent=True)
+    readme = Path("experiments/protocols/README.md")
+    head, marker, _ = readme.read_text().partition("<!-- Everything below is written by `nox -s protocols`. -->\n")
+    readme.write_text(f"{head}{marker}\n{table.read_text()}")
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ class Kind(StrEnum):
     metrics = "metrics"
     datasets = "datasets"
     experiments = "experiments"
+    support = "support"
 
 
 class ExportKind(StrEnum):
@@ -52,6 +54,12 @@ class ExportKind(StrEnum):
 
     csv = "csv"
     jsonl = "jsonl"
+
+
+class Family(StrEnum):
+    """Whose released checkpoints `convert` reads."""
+
+    ast = "ast"
 
 
 SpecArgument = Annotated[
@@ -116,7 +124,9 @@ def run(
 @app.command()
 def report(
     store: StoreArgument,
-    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the store by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, .html or .md; report.html in the store by default.")
+    ] = None,
     plan_: Annotated[
         str, typer.Option("--plan", help="An experiment's name or a spec's digest, where a store holds several.")
     ] = "",
@@ -150,8 +160,12 @@ def export(
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List what a spec can name, a line each."""
     from harness.overview import print_names
+    from harness.support import as_markdown
 
     with clear_errors():
+        if kind is Kind.support:
+            typer.echo(as_markdown())
+            return
         print_names(kind.value, EXPERIMENTS, _console())
 
 
@@ -228,6 +242,212 @@ def train(
         network = fit(recipe, read_folder(images), report=line)
         card = ship(recipe, network, name=name, folder=out, minutes=line.minutes, data=data, licence=licence)
         typer.echo(card.resolve())
+
+
+@app.command()
+def convert(
+    family: Annotated[Family, typer.Argument(metavar="MODEL", help="The network whose authors wrote it: ast.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Their file, as they released it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.safetensors", help="The file to write.")],
+    configuration: Annotated[
+        str | None, typer.Option(help="B or T; the one of the checkpoint's width by default.")
+    ] = None,
+) -> None:
+    """Turn a released checkpoint into safetensors with our names.
+
+    Only tensors are read: a checkpoint that could run code is refused."""
+    from harness.catalog import suggest
+    from harness.catalogs import MODELS
+
+    with clear_errors():
+        known = MODELS[family.value].configurations
+        if configuration is not None and configuration not in known:
+            hint = suggest(configuration, list(known))
+            raise UsageError(f"{family.value} has no configuration '{configuration}'.{hint} It has: {', '.join(known)}")
+        from semanir.checkpoints import CheckpointError
+        from semanir.models.ast import official
+
+        try:
+            found = official.convert(checkpoint, out, configuration=configuration)
+        except CheckpointError as error:
+            raise UsageError(str(error)) from error
+        typer.echo(f"{out.resolve()}: {family.value}/{found}")
+
+
+@app.command("eval")
+def eval_(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A folder of restored images, named as the dataset's are.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="The dataset that holds their targets.")] = "",
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME|list", help="How they are judged, as in sr-y-x4; 'list' shows all.")
+    ] = "",
+    crop: Annotated[int | None, typer.Option(min=0, help="Pixels cut from each border instead of its own.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    csv_: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row for each image.")] = None,
+) -> None:
+    """Score restored images of any method against a dataset.
+
+    PSNR and SSIM as for the project's own networks. Exits with 1 when images are missing."""
+    from harness import evaluate
+
+    with clear_errors():
+        if protocol == "list":
+            for judged in evaluate.judgements().values():
+                typer.echo(f"{judged.name:<14}{judged.protocol.id}")
+            return
+        if folder is None or not dataset or not protocol:
+            raise UsageError("write: semanir-bench eval DIR --dataset NAME --protocol NAME; --protocol list shows all")
+        try:
+            found = evaluate.evaluate(folder, dataset, evaluate.judgement(protocol, crop=crop))
+        except evaluate.EvaluationError as error:
+            raise UsageError(str(error)) from None
+        typer.echo(evaluate.as_table(found))
+        for name in found.extra:
+            typer.echo(f"extra, not scored: {name}", err=True)
+        for name in found.missing:
+            typer.echo(f"missing: no file is named for {name}", err=True)
+        for file, text in ((json_, evaluate.as_json), (csv_, evaluate.as_csv)):
+            if file is not None:
+                try:
+                    file.write_text(text(found), encoding="utf-8")
+                except OSError as error:
+                    raise UsageError(f"{file}: cannot be written ({error.strerror}); name a file elsewhere") from None
+        if found.missing:
+            raise typer.Exit(FAILED)
+
+
+data_app = typer.Typer(
+    help="The standard datasets: what is here, where the others come from, and your own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data root; SEMANIR_DATA or the user's data directory by default."),
+]
+
+
+@data_app.command("list")
+def data_list(data: DataOption = None) -> None:
+    """List every registered set and your own: what for, whether it is here, and how to get it."""
+    from rich.table import Table
+
+    from harness.fetch import overview
+
+    with clear_errors():
+        _use_data(data)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("name", "role", "tasks", "files", "here", "how to get it"):
+            table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+        for line in overview():
+            table.add_row(*line)
+        _console().print(table, highlight=False, markup=False)
+
+
+@data_app.command("verify")
+def data_verify(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A set; all that are here by default.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Compare the files that are here with their recorded checksums.
+
+    Exits with 1 when a file has changed."""
+    from harness.fetch import verify_here
+
+    with clear_errors():
+        _use_data(data)
+        changed = False
+        for entry, found in verify_here(name):
+            counts = f"{len(found.ok)} ok, {len(found.missing)} missing, {len(found.changed)} changed"
+            typer.echo(f"{entry.name}: {counts if entry.files else 'no checksums are recorded'}  ({found.folder})")
+            for file in found.changed:
+                typer.echo(f"  changed: {found.folder / file}")
+            changed = changed or bool(found.changed)
+        if changed:
+            typer.echo("a changed file is replaced by: semanir-bench data fetch NAME", err=True)
+            raise typer.Exit(FAILED)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A set of 'data list'.")], data: DataOption = None
+) -> None:
+    """Download a set from its recorded source, each file checked.
+
+    What is here already is kept, so a second call goes on where the first one stopped."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from harness.fetch import entry_of, fetch, folder_for
+
+    with clear_errors():
+        _use_data(data)
+        entry = entry_of(name)
+        console = _console()
+        received: dict[str, int] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+            row = bar.add_task(entry.name, total=sum(file.bytes for file in entry.files))
+
+            def report(file: str, count: int) -> None:
+                received[file] = count
+                bar.update(row, completed=sum(received.values()), description=f"{entry.name}/{file}")
+
+            done = fetch(entry, folder_for(entry), report=lambda file, count: report(file.name, count))
+        typer.echo(f"{entry.name}: {done.fetched} files ({done.bytes / 1e6:.1f} MB) fetched, {done.kept} were here")
+        typer.echo(f"licence, as its source states it: {entry.licence}")
+        typer.echo(done.folder)
+
+
+@data_app.command("add")
+def data_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What specs will call it.")],
+    gt: Annotated[Path, typer.Option("--gt", metavar="DIR", help="The clean images.")],
+    lq: Annotated[
+        Path | None, typer.Option("--lq", metavar="DIR", help="Their degraded partners, of the same names.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Make your own folders of images a dataset. Nothing is copied."""
+    from harness import datasets
+
+    with clear_errors():
+        _use_data(data)
+        count = datasets.add(name, gt, lq)
+        typer.echo(f"{name}: {count} {'pairs' if lq else 'images'}; name it on the axis dataset of a spec")
+
+
+@data_app.command("leaks")
+def data_leaks(
+    training: Annotated[str, typer.Argument(metavar="TRAIN", help="A training set, or any other.")],
+    tests: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEST]...", help="Test sets; all that are here by default.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Say which training images are also test images: copies, crops, turned, mirrored or resized.
+
+    Exits with 1 when there is one."""
+    from harness.leaks import find_in_sets
+
+    with clear_errors():
+        _use_data(data)
+        found = find_in_sets(training, tests or ())
+        for leak in found:
+            typer.echo(f"{leak.training} is {leak.test}: {leak.how}")
+        if found:
+            typer.echo(f"{len(found)} leaks: take these images out of {training} before training", err=True)
+            raise typer.Exit(FAILED)
+        typer.echo("no training image is a test image")
+
+
+def _use_data(root: Path | None) -> None:
+    """Make a folder the data root of this process and its workers."""
+    if root is not None:
+        os.environ["SEMANIR_DATA"] = str(root)
 
 
 class UsageError(Exception):

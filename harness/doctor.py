@@ -43,7 +43,7 @@ def examine(experiments: Path) -> Iterator[Finding]:
     yield _compiler()
     yield _data()
     yield _disk()
-    names = sorted(path.parent.name for path in experiments.glob("*/spec.yaml"))
+    names = sorted(path.parent.relative_to(experiments).as_posix() for path in experiments.rglob("spec.yaml"))
     yield Finding("experiments", "works" if names else "absent", ", ".join(names) or f"none in {experiments}")
 
 

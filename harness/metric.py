@@ -34,6 +34,8 @@ class Metric:
     """The reason, known without running, why this cell has no such number: `no weights`, `interpreter: not a speed`."""
     judged: bool = False
     """True where the task's protocol decides the value, so its id is part of the record's key."""
+    restores: bool = False
+    """True where every image of the cell is restored for it; for the forecast."""
     timed: bool = False
     """True where the spec's timing rule decides the value. Nothing is timed before it agrees with the reference."""
     fresh_process: bool = False

@@ -146,8 +146,8 @@ def _names(kind: str, experiments: Path) -> Iterator[tuple[str, str]]:
         case "experiments":
             from harness.spec import load
 
-            for path in sorted(experiments.glob("*/spec.yaml")):
-                yield path.parent.name, load(path).question
+            for path in sorted(experiments.rglob("spec.yaml")):
+                yield path.parent.relative_to(experiments).as_posix(), load(path).question
 
 
 def _summaries(catalog: Catalog[Any]) -> Iterator[tuple[str, str]]:

@@ -13,31 +13,34 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness import datasets
 from harness.catalog import suggest
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
 from harness.record import Cell
-from harness.spec import AXES, ExperimentSpec, SpecError, matches
+from harness.spec import AXES, ExperimentSpec, SpecError, Sweep, matches
 from harness.weights import missing
 from harness.yaml_lines import Place, Problem, shown
-from semanir.attention.problem import ITEM_BYTES, DeviceKind
+from semanir.attention.problem import ITEM_BYTES, DeviceKind, dictionary_bytes
 from semanir.model import Model, Request
 
 STAND_IN_SIDE = 512
 """Side in pixels that stands for a whole image, whose size no one knows before it is read."""
-LIVE_MAPS = 8
-"""Feature maps taken to be alive at once: input, residual, q, k, v, output, and the two of the MLP."""
+LIVE_MAPS = 16
+"""Feature maps taken to be alive at once: residuals, q, k, v, output, the MLP's hidden ones, copies between windows."""
 PLAIN_WIDTH = 64
 """Channels that a model without attention is taken to have."""
 FLOPS_PER_SECOND: dict[DeviceKind, float] = {"cpu": 2e10, "cuda": 5e12}
 """Nominal rate at which a forward pass is taken to run: one processor core, one data-centre accelerator."""
-INTERPRETED = 2500.0
+INTERPRETED = 700.0
 """How much longer attention takes on a device on which the backend's time says nothing."""
-PROCESS_START_S = 4.0
-READING_S = 0.2
+PROCESS_START_S = 3.0
+READING_S = 0.15
 """What any metric takes beside forward passes, the check of agreement included."""
 UNKNOWN_IMAGES = 10
 """Images that stand for a whole dataset."""
 MIN_PREFIX = 4
+COLLAPSING = ("backend", "window", "top_k", "sharing", "similarity", "shift", "score", "weights")
+"""Axes that some models do not use; there a cell takes their default, so that it comes once."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Plan:
         """The most memory that one cell takes, and the time of all cells one after the other."""
         return Forecast(
             bytes=max((planned.forecast.bytes for planned in self.cells), default=0),
-            seconds=sum(planned.forecast.seconds for planned in self.cells),
+            seconds=sum((planned.forecast.seconds for planned in self.cells), 0.0),
         )
 
     @property
@@ -132,6 +135,10 @@ def request_for(cell: Cell) -> Request:
         window=cell.window,
         top_k=cell.top_k,
         sharing=cell.sharing,
+        similarity=cell.similarity,
+        shift=cell.shift,
+        score=cell.score,
+        holds=task.holds(setting),
         dtype=cell.dtype,
         device=cell.device,
     )
@@ -154,17 +161,25 @@ def has_cuda() -> bool:
 
 
 def _unfold(spec: ExperimentSpec) -> Iterator[Cell]:
-    """Yield every cell once, in the order of the axes of `Cell`."""
+    """Yield every cell once, sweep after sweep, each in the order of the axes of `Cell`."""
+    seen: set[Cell] = set()
+    for sweep in spec.sweeps:
+        for cell in _product(sweep):
+            if cell not in seen:
+                seen.add(cell)
+                yield cell
+
+
+def _product(sweep: Sweep) -> Iterator[Cell]:
     rest = [axis for axis in AXES if axis not in ("model", "task", "setting")]
-    for model in spec.values("model"):
+    for model in sweep.values("model"):
         used = _family(str(model)).uses
-        collapsing = ("backend", "window", "top_k", "sharing", "weights")
         values = [
-            (Cell.model_fields[axis].default,) if axis in collapsing and axis not in used else spec.values(axis)
+            (Cell.model_fields[axis].default,) if axis in COLLAPSING and axis not in used else sweep.values(axis)
             for axis in rest
         ]
-        for task in spec.values("task"):
-            for setting in spec.settings[str(task)]:
+        for task in sweep.values("task"):
+            for setting in sweep.settings[str(task)]:
                 for point in itertools.product(*values):
                     content: dict[str, Any] = dict(zip(rest, point, strict=True))
                     yield Cell(model=str(model), task=str(task), setting=setting, **content)
@@ -240,10 +255,12 @@ class _Judge:
     cuda: Callable[[], bool]
     _by_cell: dict[tuple[object, ...], _Cost] = field(default_factory=dict)
     _by_request: dict[tuple[str, str, Request], _Cost] = field(default_factory=dict)
+    _by_dataset: dict[tuple[str, str, str, int | None], str | None] = field(default_factory=dict)
 
     def cost(self, cell: Cell) -> _Cost:
         # fmt: off
         key = (cell.model, cell.task, cell.setting, cell.backend, cell.top_k, cell.window, cell.sharing,
+               cell.similarity, cell.shift, cell.score,
                cell.image_size, cell.batch, cell.dtype, cell.device)
         # fmt: on
         if key not in self._by_cell:
@@ -253,12 +270,22 @@ class _Judge:
             self._by_cell[key] = self._by_request[asked]
         return self._by_cell[key]
 
+    def absence(self, cell: Cell) -> str | None:
+        """Return why the cell's dataset cannot give its images, or None."""
+        key = (cell.dataset, cell.task, cell.setting, cell.images)
+        if key not in self._by_dataset:
+            pairs = datasets.wants_pairs(TASKS[cell.task].parse(cell.setting))
+            self._by_dataset[key] = datasets.absent(cell.dataset, task=cell.task, pairs=pairs, images=cell.images)
+        return self._by_dataset[key]
+
     def refusal(self, cell: Cell, cost: _Cost) -> str | None:
         """Return the first reason why nothing of the cell can be measured, or None."""
         if cell.top_k is not None and cell.window is not None and cell.top_k > cell.window**2:
             return f"top_k {cell.top_k} exceeds the {cell.window**2} tokens of window {cell.window}"
         if cost.reason is not None:
             return cost.reason
+        if (reason := self.absence(cell)) is not None:
+            return reason
         if cell.device == "cuda" and not self.cuda():
             return "no CUDA device on this machine"
         allowed = self.spec.budget.memory_mib * 2**20
@@ -285,7 +312,8 @@ def _network_cost(name: str, backend_name: str, request: Request) -> _Cost:
                 return _Cost(f"{backend_name}: {reason}")
         slowdown = 1.0 if request.device in backend.speed_on else INTERPRETED
         flops += slowdown * sum(count * backend.flops(problem).spent for problem, count in problems.items())
-        extra = max(backend.extra_bytes(problem) for problem in problems)
+        # The dictionary is built before the attention runs, so only the larger of the two counts.
+        extra = max(max(backend.extra_bytes(problem), dictionary_bytes(problem, backend.needs)) for problem in problems)
         live = max(problem.windows * problem.tokens * problem.heads * problem.head_dim for problem in problems)
     return _Cost(
         reason=None,
@@ -299,7 +327,7 @@ def _seconds(cell: Cell, metrics: Sequence[str], forward_s: float, spec: Experim
     timing = spec.timing
     wanted = [METRICS[name] for name in metrics]
     total = READING_S * len(wanted)
-    if any(metric.judged for metric in wanted) and missing(cell) is None:
+    if any(metric.restores for metric in wanted) and missing(cell) is None:
         total += forward_s * (cell.images or UNKNOWN_IMAGES)
     for metric in wanted:
         if metric.timed:

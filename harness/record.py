@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from semanir.attention.problem import DeviceKind, DtypeName
+from semanir.attention.problem import DeviceKind, DtypeName, Similarity
+from semanir.model import Score, Shift
 
 Copied = TypeVar("Copied", bound="Frozen")
 
@@ -53,12 +54,23 @@ class Cell(Frozen):
     """Side of the attention window in tokens."""
     sharing: Literal["stage", "layer"] = "stage"
     """One dictionary for all layers of a stage, or a new one for each layer."""
+    similarity: Similarity | None = None
+    """How the dictionary compares tokens; None takes the model's own rule, as for `shift` and `score`."""
+    shift: Shift | None = None
+    """Which windows are shifted: every second stage, every second layer, or none."""
+    score: Score | None = None
+    """How queries and keys are compared: cosine with a continuous bias, dot with a bias table, or dot alone."""
     image_size: int | None = Field(default=None, ge=8)
     """Side in pixels of the centred square cut from each target; None takes the whole image."""
     images: int | None = Field(default=None, ge=1)
     """How many images of the dataset, from its first; None takes all."""
     batch: int = Field(default=1, ge=1)
     """Copies of the first image in a call, for cost metrics."""
+    tile: int | None = Field(default=None, ge=32)
+    """Side in input pixels of the overlapping tiles that an image is restored in, one at a time; None restores it
+    whole. Cost metrics measure one forward pass of the network all the same."""
+    ensemble: Literal["none", "x8"] = "none"
+    """`x8` restores the mean over the eight flips and rotations of the input; cost metrics measure one of them."""
     dtype: DtypeName = "float32"
     device: DeviceKind = "cpu"
     seed: int = Field(default=0, ge=0)

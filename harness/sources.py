@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from harness import datasets
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
 from harness.environment import COMPUTING, version_of
 from harness.record import Cell
@@ -33,12 +34,14 @@ def source_digest(cell: Cell, metric: str) -> str:
     """Return 64 hex digits that change with whatever can change this number, memoised for this process.
 
     Hashed are the files of the static import closure of what computes (the backend's whole package, the
-    modules of model, task and metric, and `harness.trial`, which brings a cell to life), the sha256 of the
-    weights, and the versions in `DECIDING`. The closure follows imports within `semanir`, `harness`
-    and a plug-in's own package, those inside functions included and those under TYPE_CHECKING not, and stops
-    at `ORGANISERS`.
+    modules of model, task and metric, and `harness.trial`, which brings a cell to life), the fingerprint of the
+    images, the sha256 of the weights, and the versions in `DECIDING`. The closure follows imports within `semanir`,
+    `harness` and a plug-in's own package, those inside functions included and those under TYPE_CHECKING not, and
+    stops at `ORGANISERS`.
     """
-    return _digest(cell.backend, cell.model.partition("/")[0], cell.task, metric, _weights_sha256(cell))
+    family = cell.model.partition("/")[0]
+    images = _fingerprint(cell.dataset, cell.images, cell.task, cell.setting)
+    return _digest(cell.backend, family, cell.task, metric, _weights_sha256(cell), images)
 
 
 def closure(roots: Iterable[str], *, packages: frozenset[str]) -> dict[str, Path]:
@@ -80,7 +83,7 @@ def file_of(module: str) -> Path | None:
 
 
 @cache
-def _digest(backend: str, family: str, task: str, metric: str, weights: str) -> str:
+def _digest(backend: str, family: str, task: str, metric: str, weights: str, images: str) -> str:
     roots = ["harness.trial", MODELS.module_of(family), MODELS[family].module]
     roots += [TASKS.module_of(task), METRICS.module_of(metric)]
     if METRICS[metric].timed:  # what a backend must pass before it is timed
@@ -93,7 +96,7 @@ def _digest(backend: str, family: str, task: str, metric: str, weights: str) -> 
     for root in roots:
         files |= _closure_of(root, packages)
     lines = [f"{name} {_sha256(file)}" for name, file in sorted(files.items())]
-    lines += [f"weights {weights}", *(f"{name} {version_of(name)}" for name in DECIDING)]
+    lines += [f"weights {weights}", f"images {images}", *(f"{name} {version_of(name)}" for name in DECIDING)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -114,6 +117,11 @@ def _files_under(module: str) -> dict[str, Path]:
 @cache
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _fingerprint(dataset: str, images: int | None, task: str, setting: str) -> str:
+    return datasets.fingerprint(dataset, images=images, pairs=datasets.wants_pairs(TASKS[task].parse(setting)))
 
 
 @cache

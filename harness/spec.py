@@ -44,6 +44,7 @@ CEILINGS: Mapping[str, int] = {
     "image_size": 2**14,
     "images": 2**20,
     "batch": 2**16,
+    "tile": 2**14,
     "seed": 2**63 - 1,
 }
 """The largest value an axis takes in a spec: beyond it lies a slip of the finger, not an experiment."""
@@ -103,6 +104,19 @@ class Exclusion(Frozen):
         return not self.metrics or metric in self.metrics
 
 
+class Sweep(Frozen):
+    """A product of axes."""
+
+    axes: dict[str, tuple[AxisValue, ...]]
+    """Values of every axis that the sweep names, `setting` left out; see `values`."""
+    settings: dict[str, tuple[str, ...]]
+    """Per task of the sweep its settings, canonical; the task's default where the sweep names none."""
+
+    def values(self, axis: str) -> tuple[AxisValue, ...]:
+        """Return the values of an axis other than `setting`; the default where the sweep does not name it."""
+        return self.axes[axis] if axis in self.axes else (Cell.model_fields[axis].default,)
+
+
 class ExperimentSpec(Frozen):
     """A question and everything that decides which cells answer it."""
 
@@ -110,10 +124,8 @@ class ExperimentSpec(Frozen):
     """The folder's name, or the file's stem where the file is not called spec.yaml."""
     question: str
     """What the experiment asks, in one sentence."""
-    axes: dict[str, tuple[AxisValue, ...]]
-    """Values of every axis that the spec names, `setting` left out; see `values`."""
-    settings: dict[str, tuple[str, ...]]
-    """Per task of the spec its settings, canonical; the task's default where the spec names none."""
+    sweeps: tuple[Sweep, ...] = Field(min_length=1)
+    """Products of axes, of which the spec is the union: one written as `axes`, or a list of such under `sweeps`."""
     metrics: tuple[MetricChoice, ...]
     timing: Timing = Timing()
     """How latencies are sampled."""
@@ -131,8 +143,17 @@ class ExperimentSpec(Frozen):
         return digest(self.model_dump(mode="json", exclude={"name", "question", "text", "path"}))
 
     def values(self, axis: str) -> tuple[AxisValue, ...]:
-        """Return the values of an axis other than `setting`; the default where the spec does not name it."""
-        return self.axes[axis] if axis in self.axes else (Cell.model_fields[axis].default,)
+        """Return the values that an axis other than `setting` takes in any sweep, each once."""
+        return tuple(dict.fromkeys(value for sweep in self.sweeps for value in sweep.values(axis)))
+
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """Return per task the settings that it takes in any sweep, each once."""
+        found: dict[str, dict[str, None]] = {}
+        for sweep in self.sweeps:
+            for task, settings in sweep.settings.items():
+                found.setdefault(task, {}).update(dict.fromkeys(settings))
+        return {task: tuple(settings) for task, settings in found.items()}
 
 
 def matches(where: Conditions, cell: Cell) -> bool:
@@ -143,7 +164,8 @@ def matches(where: Conditions, cell: Cell) -> bool:
 def load(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentSpec:
     """Read a spec, with `--set` overrides such as `axes.top_k=64,128` or `timing.samples=5`.
 
-    Lists are split at commas; the settings of `axes.setting.denoise=sigma=15;sigma=25` at semicolons.
+    Lists are split at commas; the settings of `axes.setting.denoise=sigma=15;sigma=25` at semicolons. What is set
+    below `axes` is set in every sweep of a spec that has several.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     path = Path(path)
@@ -186,21 +208,24 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {task: _one_or_more({"type": "string"}) for task in TASKS},
     }
+    axes = {
+        "type": "object",
+        "description": "Values of each axis; the spec asks for their product.",
+        "additionalProperties": False,
+        "required": list(REQUIRED_AXES),
+        "properties": values | {"setting": settings},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "semanir-bench experiment",
         "type": "object",
         "additionalProperties": False,
-        "required": ["question", "axes", "metrics"],
+        "required": ["question", "metrics"],
+        "oneOf": [{"required": ["axes"]}, {"required": ["sweeps"]}],
         "properties": {
             "question": {"type": "string", "minLength": 1, "description": describe["question"]},
-            "axes": {
-                "type": "object",
-                "description": describe["axes"],
-                "additionalProperties": False,
-                "required": list(REQUIRED_AXES),
-                "properties": values | {"setting": settings},
-            },
+            "axes": axes,
+            "sweeps": {"type": "array", "minItems": 1, "description": describe["sweeps"], "items": axes},
             "metrics": {
                 "description": "What is measured; restrict it as in memory: {only: {task: [denoise]}}.",
                 **_one_or_more({"anyOf": [{"enum": metric_names}, restricted]}),
@@ -229,7 +254,7 @@ def _axis_schema(axis: str) -> dict[str, Any]:
     value = dict(Cell.model_json_schema()["properties"][axis])
     description = value.pop("description", None)
     value = {key: content for key, content in value.items() if key not in ("title", "default")}
-    names = _axis_names(axis)
+    names = _known_datasets() if axis == "dataset" else _axis_names(axis)
     schema = _one_or_more({"enum": names} if names else value)
     return schema | ({"description": description} if description else {})
 
@@ -256,6 +281,13 @@ def _axis_names(axis: str) -> list[str]:
     return []
 
 
+def _known_datasets() -> list[str]:
+    """Return the datasets that are here and those that a person can get."""
+    from harness import datasets
+
+    return datasets.known()
+
+
 def _unknown_name(axis: str, name: str) -> str | None:
     """Return what is wrong with a name on an axis, or None."""
     match axis:
@@ -268,7 +300,11 @@ def _unknown_name(axis: str, name: str) -> str | None:
         case "dataset":
             from harness import datasets
 
-            return None if name in datasets.names() else datasets.unknown(name)
+            try:
+                datasets.resolve(name)
+            except datasets.DatasetError as error:
+                return str(error)
+            return None
         case "weights":
             return None if name.strip() else "is blank; write `none`, `shipped` or the name of trained weights"
     return None
@@ -318,6 +354,11 @@ def _override(root: Node, override: str, problems: list[Problem]) -> Node:
             return root
         case _:
             node = Scalar(place, raw, raw)
+    if keys[0] == "axes" and isinstance(root, Table) and "axes" not in root.entries and "sweeps" in root.entries:
+        at, sweeps = root.entries["sweeps"]
+        if isinstance(sweeps, Items):
+            planted = tuple(_planted(sweep, keys[1:], node, problems) for sweep in sweeps.nodes)
+            return replace(root, entries={**root.entries, "sweeps": (at, replace(sweeps, nodes=planted))})
     return _planted(root, keys, node, problems)
 
 
@@ -347,14 +388,17 @@ class _Reader:
 
     def spec(self, root: Node, text: str, path: Path) -> ExperimentSpec | None:
         """Return the spec; None where anything was reported."""
-        known = ("question", "axes", "metrics", "timing", "budget", "exclude")
-        top = self._table(root, "", known, required=known[:3])
+        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude")
+        several = isinstance(root, Table) and "sweeps" in root.entries
+        top = self._table(root, "", known, required=("question", "sweeps" if several else "axes", "metrics"))
         if top is None:
             return None
+        if "axes" in top and "sweeps" in top:
+            self._report(top["axes"].place, "axes", "the spec has sweeps as well; make this an item of them")
         question = self._words(top["question"], "question") if "question" in top else ""
         timing = self._model(Timing, top.get("timing"), "timing")
         budget = self._model(Budget, top.get("budget"), "budget")
-        axes, settings = self._axes(top["axes"], budget.max_cells) if "axes" in top else ({}, {})
+        sweeps = self._sweeps(top, budget.max_cells)
         metrics = self._metrics(top["metrics"]) if "metrics" in top else ()
         exclude = self._exclusions(top["exclude"]) if "exclude" in top else ()
         if self.problems:
@@ -363,8 +407,7 @@ class _Reader:
         return ExperimentSpec(
             name=(resolved.parent.name or "spec") if path.name == "spec.yaml" else path.stem,
             question=question,
-            axes=axes,
-            settings=settings,
+            sweeps=sweeps,
             metrics=metrics,
             timing=timing,
             budget=budget,
@@ -375,19 +418,35 @@ class _Reader:
 
     # the sections, in the order of the file
 
-    def _axes(self, node: Node, max_cells: int) -> tuple[Conditions, dict[str, tuple[str, ...]]]:
-        table = self._table(node, "axes", AXES, required=REQUIRED_AXES)
+    def _sweeps(self, top: Mapping[str, Node], max_cells: int) -> tuple[Sweep, ...]:
+        """Return the one sweep of `axes`, or those of the list."""
+        if "axes" in top:
+            nodes = {"axes": top["axes"]}
+        elif not isinstance(listed := top.get("sweeps"), Items):
+            if listed is not None and not isinstance(listed, Refused):
+                remedy = "write a list of axes: - {model: [...], task: [...], dataset: [...]}"
+                self._report(listed.place, "sweeps", f"is {_kind(listed)}; {remedy}")
+            return ()
+        else:
+            if not listed.nodes:
+                self._report(listed.place, "sweeps", "empty list; write at least one sweep, or `axes` alone")
+            nodes = {f"sweeps.{number}": node for number, node in enumerate(listed.nodes, start=1)}
+        sweeps = tuple(self._axes(node, where) for where, node in nodes.items())
+        self._check_count(nodes, max_cells)
+        return sweeps
+
+    def _axes(self, node: Node, where: str) -> Sweep:
+        table = self._table(node, where, AXES, required=REQUIRED_AXES)
         if table is None:
-            return {}, {}
-        axes = {axis: self._axis(axis, table[axis], f"axes.{axis}") for axis in table if axis != "setting"}
+            return Sweep(axes={}, settings={})
+        axes = {axis: self._axis(axis, table[axis], f"{where}.{axis}") for axis in table if axis != "setting"}
         tasks = [cast(str, task) for task in axes.get("task", ())]
         narrowed = "task" in table and not table["task"].place.line
-        settings = self._settings(table["setting"], tasks, narrowed) if "setting" in table else {}
+        settings = self._settings(table["setting"], where, tasks, narrowed) if "setting" in table else {}
         for task in tasks:
             settings.setdefault(task, (TASKS[task].canonical(TASKS[task].defaults),))
-        self._check_top_k(table, axes)
-        self._check_count(node.place, table, max_cells)
-        return axes, {task: settings[task] for task in tasks}
+        self._check_top_k(table, where, axes)
+        return Sweep(axes=axes, settings={task: settings[task] for task in tasks})
 
     def _axis(self, axis: str, node: Node, where: str) -> tuple[AxisValue, ...]:
         """Return the values of an axis that are right; a bare value is a list of one."""
@@ -399,19 +458,33 @@ class _Reader:
                 return _complaint(error.errors()[0], value)
             return _unknown_name(axis, value) if isinstance(value, str) else None
 
-        return tuple(cast(AxisValue, value) for value in self._list(node, where, check))
+        values = self._list(node, where, check)
+        if axis == "dataset":
+            values = self._spelled(node, where, values)
+        return tuple(cast(AxisValue, value) for value in values)
 
-    def _settings(self, node: Node, tasks: Sequence[str], narrowed: bool) -> dict[str, tuple[str, ...]]:
+    def _spelled(self, node: Node, where: str, values: list[object]) -> list[object]:
+        """Return datasets in their own spelling; two spellings of one are reported."""
+        from harness import datasets
+
+        spelled: list[object] = list(dict.fromkeys(datasets.resolve(str(value)) for value in values))
+        if len(spelled) < len(values):
+            self._report(node.place, where, f"two of these are one dataset: {', '.join(map(str, values))}; keep one")
+        return spelled
+
+    def _settings(self, node: Node, sweep: str, tasks: Sequence[str], narrowed: bool) -> dict[str, tuple[str, ...]]:
         """Return canonical settings by task; those of a task that `--set` took away are not read."""
-        table = self._table(node, "axes.setting", TASKS.names())
+        table = self._table(node, f"{sweep}.setting", TASKS.names())
         settings = {}
         for task, listed in (table or {}).items():
-            where = f"axes.setting.{task}"
+            where = f"{sweep}.setting.{task}"
             if task in tasks:
                 settings[task] = self._setting_texts(listed, where, [task])
             elif not narrowed:
-                remedy = f"add it to axes.task or remove this; axes.task has {', '.join(tasks) or 'no valid task'}"
-                self._report(listed.place, where, f"'{task}' is no task of this spec; {remedy}")
+                here = f"{sweep}.task"
+                remedy = f"add it to {here} or remove this; {here} has {', '.join(tasks) or 'no valid task'}"
+                whole = "spec" if sweep == "axes" else "sweep"
+                self._report(listed.place, where, f"'{task}' is no task of this {whole}; {remedy}")
         return settings
 
     def _setting_texts(self, node: Node, where: str, tasks: Sequence[str]) -> tuple[str, ...]:
@@ -507,7 +580,7 @@ class _Reader:
 
     # rules that look at several axes
 
-    def _check_top_k(self, table: Mapping[str, Node], axes: Conditions) -> None:
+    def _check_top_k(self, table: Mapping[str, Node], where: str, axes: Conditions) -> None:
         windows = axes.get("window", (None,))
         if "top_k" not in table or not windows or None in windows:
             return
@@ -517,25 +590,20 @@ class _Reader:
             if isinstance(item, Scalar) and type(item.value) is int and largest**2 < item.value <= CEILINGS["top_k"]:
                 tokens = f"the {largest**2} tokens of the largest window, {largest}"
                 remedy = f"write at most {largest**2}, or a window of at least {math.isqrt(item.value - 1) + 1}"
-                self._report(item.place, "axes.top_k", f"{item.value} exceeds {tokens}; {remedy}")
+                self._report(item.place, f"{where}.top_k", f"{item.value} exceeds {tokens}; {remedy}")
 
-    def _check_count(self, place: Place, table: Mapping[str, Node], max_cells: int) -> None:
-        """Count the product before anything is unfolded, wrong values included."""
-        lengths = {axis: len(_nodes(node)) for axis, node in table.items() if axis not in ("task", "setting")}
-        tasks, settings = table.get("task"), table.get("setting")
-        names = [item.value for item in _nodes(tasks) if isinstance(item, Scalar)] if tasks else [None]
-        listed = (
-            {key: len(_nodes(node)) for key, (_, node) in settings.entries.items()}
-            if isinstance(settings, Table)
-            else {}
-        )
-        lengths["task with its settings"] = sum(listed.get(str(name), 1) for name in names)
-        count = math.prod(lengths.values())
-        if count > max_cells:
-            largest = sorted(lengths, key=lambda axis: -lengths[axis])[:3]
-            named = ", ".join(f"{axis} ({lengths[axis]:,})" for axis in largest if lengths[axis] > 1)
-            message = f"{count:,} cells; budget.max_cells allows {max_cells:,}: shorten the largest axes, {named}"
-            self._report(place, "axes", message)
+    def _check_count(self, sweeps: Mapping[str, Node], max_cells: int) -> None:
+        """Count the cells before anything is unfolded, wrong values included."""
+        lengths = {where: _lengths(node) for where, node in sweeps.items() if isinstance(node, Table)}
+        counts = {where: math.prod(found.values()) for where, found in lengths.items()}
+        if (count := sum(counts.values())) <= max_cells:
+            return
+        where = max(counts, key=lambda where: counts[where])
+        largest = sorted(lengths[where], key=lambda axis: -lengths[where][axis])[:3]
+        named = ", ".join(f"{axis} ({lengths[where][axis]:,})" for axis in largest if lengths[where][axis] > 1)
+        share = "" if len(counts) == 1 else f" in {len(counts)} sweeps, {counts[where]:,} of them here"
+        message = f"{count:,} cells{share}; budget.max_cells allows {max_cells:,}: shorten the largest axes, {named}"
+        self._report(sweeps[where].place, where, message)
 
     # nodes
 
@@ -553,7 +621,7 @@ class _Reader:
                 self._report(at, _joined(where, key), f"unknown key; {near or 'write one of: ' + ', '.join(known)}")
         for key in required:
             if key not in node.entries:
-                names = _axis_names(key) if where == "axes" else []
+                names = _axis_names(key) if key in REQUIRED_AXES else []
                 hint = f", with one or more of: {', '.join(names)}" if names else ""
                 self._report(node.place, _joined(where, key), f"required key is missing; add it{hint}")
         return {key: value for key, (_, value) in node.entries.items() if key in known}
@@ -605,6 +673,21 @@ class _Reader:
 
     def _report(self, place: Place, where: str, message: str) -> None:
         self.problems.append(Problem(place, where, message))
+
+
+def _lengths(sweep: Table) -> dict[str, int]:
+    """Return how many values each axis has; the settings belong to their tasks."""
+    table = {axis: node for axis, (_, node) in sweep.entries.items()}
+    lengths = {
+        axis: len(_nodes(node)) for axis, node in table.items() if axis in AXES and axis not in ("task", "setting")
+    }
+    tasks, settings = table.get("task"), table.get("setting")
+    names = [item.value for item in _nodes(tasks) if isinstance(item, Scalar)] if tasks else [None]
+    listed = (
+        {key: len(_nodes(node)) for key, (_, node) in settings.entries.items()} if isinstance(settings, Table) else {}
+    )
+    lengths["task with its settings"] = sum(listed.get(str(name), 1) for name in names)
+    return lengths
 
 
 def _unknown_metric(name: object) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.catalog import suggest
 from harness.protocol import Protocol
+from semanir.model import Holds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +60,8 @@ class Task:
     """Degraded image -> the target's size, without learning; the image itself where nothing is scaled."""
     input_protocol: Callable[[Setting], Protocol] | None = None
     """How the degraded image itself is judged where that differs: published noisy rows clip no noise."""
+    holds: Callable[[Setting], Holds] = lambda setting: "image"
+    """What a network receives; a mosaic only where the setting asks for it uninterpolated."""
     only: Mapping[str, tuple[str, tuple[Value, ...]]] = field(default_factory=dict)
     """Parameters that mean something only beside some values of another: `angle` with kind=rain or snow."""
 

@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 from harness import datasets
 from harness.catalogs import BACKENDS, MODELS, TASKS
+from harness.channels import units
+from harness.inference import restorer
 from harness.protocol import Protocol
 from harness.record import Cell, Timing
 from harness.task import Setting, Task, generator
-from harness.weights import card_of, missing
+from harness.weights import Foreign, card_of, missing
 from semanir.attention.problem import Backend, Form, Problem
 from semanir.attention.signature import Attend
 from semanir.checkpoints import restore
 from semanir.model import Model, Request
+from semanir.weights import Card
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,12 @@ class Trial:
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """The cell's images, degraded with a generator of their own each (cell's seed and image name)."""
-        images = datasets.load(self.cell.dataset, images=self.cell.images, image_size=self.cell.image_size)
+        images = datasets.load(
+            self.cell.dataset,
+            images=self.cell.images,
+            image_size=self.cell.image_size,
+            pairs=datasets.wants_pairs(self.setting),
+        )
         return tuple(self._pair(image) for image in images)
 
     @cached_property
@@ -74,6 +82,10 @@ class Trial:
             window=self.cell.window,
             top_k=self.cell.top_k,
             sharing=self.cell.sharing,
+            similarity=self.cell.similarity,
+            shift=self.cell.shift,
+            score=self.cell.score,
+            holds=self.task.holds(self.setting),
             dtype=self.cell.dtype,
             device=self.cell.device,
         )
@@ -99,9 +111,11 @@ class Trial:
         """Build the network around any attention; without weights it is random, the same for every backend."""
         torch.manual_seed(self.cell.seed)
         network = self.model.build(self.request, attend=attend, forms=forms)
-        card = card_of(self.cell)
-        if card is not None:
-            restore(network, card.file, sha256=card.sha256)
+        match card_of(self.cell):
+            case Card() as card:
+                restore(network, card.file, sha256=card.sha256)
+            case Foreign() as found:
+                self.model.read(network, found.file)
         return network.eval().to(self.cell.device, getattr(torch, self.cell.dtype))
 
     @cached_property
@@ -121,15 +135,18 @@ class Trial:
         reason = missing(self.cell)
         if reason is not None:
             raise ValueError(f"cell {self.cell.id} restores nothing: {reason}")
+        restore = restorer(self.network, self.cell, scale=self.task.scale(self.setting))
         with torch.inference_mode():
             return {
-                pair.name: self.network(self._tensor(pair))[0].permute(1, 2, 0).float().cpu().numpy()
-                for pair in self.pairs
+                pair.name: restore(self._tensor(pair))[0].permute(1, 2, 0).float().cpu().numpy() for pair in self.pairs
             }
 
     def _pair(self, image: datasets.Image) -> Pair:
         target = self.task.prepare_target(image.pixels, self.setting)
-        degraded = self.task.degrade(target, self.setting, generator(self.cell.seed, image.name))
+        if image.degraded is not None:
+            degraded = units(self.task.prepare_target(image.degraded, self.setting))
+        else:
+            degraded = self.task.degrade(target, self.setting, generator(self.cell.seed, image.name))
         return Pair(image.name, degraded, target.astype(np.float32) / np.float32(255))
 
     def _tensor(self, pair: Pair) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.catalog import Catalog
 from harness.store import ResultStore, StoredPlan
 from reports.document import Document
-from reports.renderers.html import render
+from reports.renderers import html, markdown
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -23,12 +23,14 @@ def publish(
     out: Path,
     *,
     store_name: str = "",
-    page: str = "ablation",
+    page: str = "",
     plan: str = "",
     baseline: str | None = None,
 ) -> Path:
     """Write the report of a store's plan to `out` and return its path; an older report is replaced at once.
 
+    The suffix of `out` chooses the format: Markdown for `.md`, else HTML. `page` is the experiment's own by
+    default, the one of its name, and `ablation` where there is none.
     `plan` is a spec's digest (its first digits) or an experiment's name; the newest plan by default.
     `store_name` is how the report's commands name the store; the folder's path by default.
     """
@@ -42,10 +44,10 @@ def publish(
         path = store.artifacts / name
         return path.read_bytes() if path.is_file() else b""
 
-    document = PAGES[page](
+    document = PAGES[page or (chosen.name if chosen.name in PAGES else "ablation")](
         records, chosen, artifact=artifact, store_name=store_name or str(store.folder), baseline=baseline
     )
-    _write(out, render(document, artifact=artifact))
+    _write(out, markdown.render(document) if out.suffix == ".md" else html.render(document, artifact=artifact))
     return out
 
 

@@ -223,7 +223,9 @@ def _latency(results: Sequence[Result], baseline: str | None) -> list[Quantity]:
 
         if baseline is not None:
             ratio, unit = timed(_ratio_to(baseline, results)), f"× {baseline}"
-            hint = f"median over {baseline}'s, all other axes equal, on the same machine with the same code and settings"
+            hint = (
+                f"median over {baseline}'s, all other axes equal, on the same machine with the same code and settings"
+            )
             found.append(
                 Quantity(
                     label="ratio",

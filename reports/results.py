@@ -18,7 +18,8 @@ AXES = (*(name for name in Cell.model_fields if name != "task" and name not in _
 """Every axis but the task, from the one that changes least to the contenders; axes to come stand in front."""
 
 _LABELS = {"top_k": "k"}
-_UNSET = {"top_k": "all", "images": "all", "image_size": "whole", "window": "default"}
+_UNSET = {"top_k": "all", "images": "all", "image_size": "whole", "window": "default", "tile": "whole"}
+_UNSET |= dict.fromkeys(("similarity", "shift", "score"), "default")
 
 _NUMBER = re.compile(r"\b(?:0x[0-9a-fA-F]+|\d[\d.,]*)(?<![.,])")
 _LONGEST_REASON = 160

@@ -36,7 +36,7 @@ def png(image: Float32[np.ndarray, "H W C"]) -> bytes:
 
     from harness.channels import round_uint8
 
-    pixels = round_uint8(255.0 * image)
+    pixels = round_uint8(255.0 * image.astype(np.float64))  # as Protocol.prepare rounds
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels)).save(file, "PNG")
     return file.getvalue()
@@ -47,4 +47,5 @@ METRIC = Metric(
     unit="pictures",
     better="neither",
     measure=_measure,
+    restores=True,
 )

@@ -31,4 +31,5 @@ METRIC = Metric(
     measure=_measure,
     unsupported=missing,
     judged=True,
+    restores=True,
 )

@@ -1,4 +1,4 @@
-"""Complete the colours of a Bayer mosaic, which the network receives interpolated to three channels."""
+"""Complete the colours of a Bayer mosaic, which the network receives interpolated unless it asks for the mosaic."""
 
 from __future__ import annotations
 
@@ -48,10 +48,13 @@ def _target(image: UInt8[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.nda
 def _degrade(
     target: UInt8[np.ndarray, "H W 3"], setting: Setting, randomness: np.random.Generator
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Sample one colour a pixel and interpolate the others, on 8 bits; the sampled values stay exact."""
+    """Sample one colour a pixel and interpolate the others, on 8 bits; the sampled values stay exact.
+
+    With `interpolation=none` the others are 0: what networks get that were made for mosaics.
+    """
     sites = bayer_sites(str(setting["pattern"]), *target.shape[:2])
     mosaic = np.take_along_axis(target, sites[..., None], axis=-1)[..., 0].astype(np.float64)
-    interpolate = {"malvar": malvar, "bilinear": bilinear}[str(setting["interpolation"])]
+    interpolate = {"malvar": malvar, "bilinear": bilinear, "none": masked}[str(setting["interpolation"])]
     return units(round_uint8(interpolate(mosaic, sites)))
 
 
@@ -80,6 +83,11 @@ def malvar(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]) 
     return np.stack([colour(RED), green, colour(BLUE)], axis=-1)
 
 
+def masked(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
+    """Put each sample into its channel, and zeros elsewhere."""
+    return np.where(sites[..., None] == np.arange(3), mosaic[..., None], 0.0)
+
+
 def bilinear(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Interpolate each channel from its nearest samples alone."""
     weights = {RED: COLOUR_BILINEAR, GREEN: GREEN_BILINEAR, BLUE: COLOUR_BILINEAR}
@@ -88,12 +96,13 @@ def bilinear(mosaic: Float64[np.ndarray, "H W"], sites: Int64[np.ndarray, "H W"]
 
 
 TASK = Task(
-    summary="Bayer mosaic, handed over interpolated by Malvar-He-Cutler or bilinearly",
+    summary="Bayer mosaic, handed over interpolated (Malvar-He-Cutler, bilinear) or as it is (none)",
     defaults={"pattern": "rggb", "interpolation": "malvar"},
-    rules={"pattern": ("rggb", "bggr", "grbg", "gbrg"), "interpolation": ("malvar", "bilinear")},
+    rules={"pattern": ("rggb", "bggr", "grbg", "gbrg"), "interpolation": ("malvar", "bilinear", "none")},
     channels=lambda setting: 3,
     scale=lambda setting: 1,
     protocol=lambda setting: Protocol(channel="rgb", crop=10),
     prepare_target=_target,
     degrade=_degrade,
+    holds=lambda setting: "mosaic" if setting["interpolation"] == "none" else "image",
 )

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64, UInt8
 from harness.channels import round_uint8, three_channels, units
 from harness.convolution import convolve
 from harness.protocol import Protocol
-from harness.task import Setting, Task
+from harness.task import InvalidSetting, Setting, Task
 
 Scene = Float64[np.ndarray, "H W 3"]
 """Light in units of one."""
@@ -24,6 +24,8 @@ def _degrade(
     amount = float(setting["amount"]) / 100.0
     angle = float(setting["angle"])
     match setting["kind"]:
+        case "pairs":
+            raise InvalidSetting("kind=pairs degrades nothing: its images are pairs already, as a dataset holds them")
         case "rain":
             scene = rain(scene, amount, float(setting["length"]), angle, randomness)
         case "snow":
@@ -116,17 +118,21 @@ def _interpolation(side: int, knots: int) -> Float64[np.ndarray, "side knots"]:
 
 
 TASK = Task(
-    summary="seeded synthetic rain, snow, haze, or raindrops on the lens",
+    summary="seeded synthetic rain, snow, haze, or raindrops on the lens, or real pairs",
     # amount: percent of the area covered (haze: of a thickness that leaves 5 % of the light at the far end).
     # length: of a rain streak, in pixels. angle: of the fall, in degrees from straight down to the right.
     defaults={"kind": "rain", "amount": 20, "length": 15, "angle": 10.0},
     rules={
-        "kind": ("rain", "snow", "haze", "raindrop"),
+        "kind": ("rain", "snow", "haze", "raindrop", "pairs"),
         "amount": range(101),
         "length": range(3, 61),
         "angle": (-60.0, 60.0),
     },
-    only={"length": ("kind", ("rain",)), "angle": ("kind", ("rain", "snow"))},
+    only={
+        "amount": ("kind", ("rain", "snow", "haze", "raindrop")),
+        "length": ("kind", ("rain",)),
+        "angle": ("kind", ("rain", "snow")),
+    },
     channels=lambda setting: 3,
     scale=lambda setting: 1,
     protocol=lambda setting: Protocol(channel="rgb"),

@@ -22,6 +22,9 @@ MARKERS = ("circle", "square", "up", "diamond", "down", "plus", "cross", "ring")
 _NOTHING = 1e-9
 """Bars below it are as good as empty; scaling them up to the full width would say otherwise."""
 
+_VANISHING = 1e-300
+"""Smaller spans are no spans: their logarithms and inverses leave the floating-point numbers."""
+
 
 def draw(figure: Figure) -> list[tuple[str, str]]:
     """Return the title and the SVG of each panel. Every string is escaped; legends are the page's."""
@@ -52,7 +55,7 @@ def legend(figure: Figure) -> list[tuple[str, int]]:
 
 def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return round numbers that cover low to high: steps of 1, 2 or 5 times a power of ten."""
-    span = (high - low) or abs(high) or 1.0
+    span = high - low if high - low > _VANISHING else abs(high) if abs(high) > _VANISHING else 1.0
     raw = span / (most - 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))

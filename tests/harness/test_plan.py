@@ -53,6 +53,21 @@ def test_every_cell_and_metric_is_planned_once_or_skipped(spec: Loader):
     assert len(planned) + len(skipped) == len({*planned, *skipped}) == 3 * 2 * 2 * 2 * 2
 
 
+def test_several_sweeps_unfold_into_their_union(spec: Loader):
+    sweeps = """\
+question: Which cells come once?
+sweeps:
+  - {model: nonlocal_means, task: [denoise, jpeg], dataset: bundled, seed: [0, 1], window: [8, 16]}
+  - {model: [nonlocal_means, semanir/nano], task: denoise, dataset: bundled, backend: mask}
+metrics: [psnr]
+"""
+    plan = expand(spec(text=sweeps))
+    cells = [skip.cell for skip in plan.skipped] + [planned.cell for planned in plan.cells]
+    found = sorted((cell.model, cell.task, cell.seed) for cell in cells)
+    classical = [("nonlocal_means", task, seed) for task in ("denoise", "jpeg") for seed in (0, 1)]
+    assert found == [*classical, ("semanir/nano", "denoise", 0)]
+
+
 def test_a_k_above_the_window_is_skipped_with_both_numbers(spec: Loader):
     plan = expand(spec("axes.top_k=8,128", "axes.window=8,16"))
     assert reasons(plan) == {"top_k 128 exceeds the 64 tokens of window 8"}

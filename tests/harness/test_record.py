@@ -42,9 +42,14 @@ def test_the_defaults_of_the_axes_never_change() -> None:
         "top_k": None,
         "window": None,
         "sharing": "stage",
+        "similarity": None,
+        "shift": None,
+        "score": None,
         "image_size": None,
         "images": None,
         "batch": 1,
+        "tile": None,
+        "ensemble": "none",
         "dtype": "float32",
         "device": "cpu",
         "seed": 0,
@@ -61,7 +66,9 @@ def test_a_changed_copy_has_an_id_of_its_own() -> None:
     assert CELL.model_copy(update={"seed": 1}).id == Cell(**(CELL.model_dump() | {"seed": 1})).id
 
 
-@pytest.mark.parametrize("wrong", [{"top_k": 0}, {"batch": 0}, {"dtype": "int8"}, {"colour": "red"}, {"image_size": 4}])
+@pytest.mark.parametrize(
+    "wrong", [{"top_k": 0}, {"batch": 0}, {"dtype": "int8"}, {"colour": "red"}, {"image_size": 4}, {"tile": 31}]
+)
 def test_a_cell_refuses_values_outside_its_axes(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         Cell(**(CELL.model_dump() | wrong))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from harness.catalogs import BACKENDS, METRICS, TASKS
@@ -148,3 +150,20 @@ def test_a_thousand_cells_take_milliseconds() -> None:
     for cell in cells:
         source_digest(cell, "psnr")
     assert time.perf_counter() - begun < 0.1
+
+
+def test_other_images_under_the_same_name_are_measured_again(tmp_path: Path) -> None:
+    code = (
+        "from harness.record import Cell; from harness.sources import source_digest\n"
+        "cell = Cell(model='identity', task='denoise', setting='sigma=25', dataset='Own')\n"
+        "print(source_digest(cell, 'psnr'))"
+    )
+    folder = tmp_path / "test" / "Own"
+    folder.mkdir(parents=True)
+    seen = []
+    for shade in (10, 10, 11):
+        PIL.Image.new("L", (32, 32), shade).save(folder / "one.png")
+        environment = os.environ | {"SEMANIR_DATA": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        seen.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert seen[0] == seen[1] != seen[2]

@@ -14,7 +14,7 @@ from harness.record import Cell, Timing
 from harness.spec import SpecError, json_schema, load
 from harness.yaml_lines import MAX_BYTES, resolve
 
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*/spec.yaml"))
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").rglob("spec.yaml"))
 
 GOOD = """\
 question: What does k cost?
@@ -74,7 +74,8 @@ def test_a_good_spec_says_what_it_means(written):
     assert spec.values("dataset") == ("bundled",)
     assert spec.values("top_k") == (8, None)
     assert spec.values("seed") == (0,)
-    assert "seed" not in spec.axes
+    assert "seed" not in spec.sweeps[0].axes
+    assert len(spec.sweeps) == 1
     assert spec.settings == {"denoise": ("sigma=25", "sigma=15,color=rgb"), "jpeg": (default_of("jpeg"),)}
     assert [choice.name for choice in spec.metrics] == ["psnr", "memory"]
     assert spec.metrics[1].only == {"task": ("denoise",)}
@@ -120,7 +121,7 @@ MALFORMED = {
     ),
     "an unknown section": (
         GOOD + "colour: red\n",
-        ["spec.yaml:20: colour: unknown key; write one of: question, axes, metrics, timing, budget, exclude"],
+        ["spec.yaml:20: colour: unknown key; write one of: question, axes, sweeps, metrics, timing, budget, exclude"],
     ),
     "a duplicate key": (
         GOOD.replace("  backend", "  top_k: [4]\n  backend"),
@@ -364,8 +365,8 @@ MALFORMED = {
     ),
     "nothing": ("", ["spec.yaml:1: is empty; write at least a question, axes and metrics"]),
     "a remark alone": ("# later\n", ["spec.yaml:1: is empty; write at least a question, axes and metrics"]),
-    "a list": ("- a\n- b\n", ["spec.yaml:1: is a list; write a mapping with question, axes, metrics, "]),
-    "a word": ("hello", ["spec.yaml:1: is text; write a mapping with question, axes, metrics, "]),
+    "a list": ("- a\n- b\n", ["spec.yaml:1: is a list; write a mapping with question, axes, sweeps, metrics, "]),
+    "a word": ("hello", ["spec.yaml:1: is text; write a mapping with question, axes, sweeps, metrics, "]),
 }
 
 
@@ -443,6 +444,104 @@ def test_a_wrong_override_is_reported_at_its_own_place(written, override: str, m
     assert complaints(written(GOOD), override) == [f"--set {override}: {message}"]
 
 
+SEVERAL = """\
+question: Do both hold?
+sweeps:
+  - model: semanir/nano
+    task: [denoise, jpeg]
+    dataset: bundled
+    backend: [gather, mask]
+    setting:
+      denoise: [sigma=25, sigma=50]
+  - model: nonlocal_means
+    task: denoise
+    dataset: bundled
+    seed: [0, 1]
+    setting:
+      denoise: [sigma=15, sigma=25]
+metrics: [psnr]
+budget: {max_cells: 30}
+"""
+
+
+def test_several_sweeps_are_read_each_with_its_own_axes(written):
+    spec = load(written(SEVERAL))
+    assert [sweep.values("model") for sweep in spec.sweeps] == [("semanir/nano",), ("nonlocal_means",)]
+    assert [sweep.values("seed") for sweep in spec.sweeps] == [(0,), (0, 1)]
+    assert spec.values("model") == ("semanir/nano", "nonlocal_means")
+    assert spec.values("task") == ("denoise", "jpeg")
+    assert spec.settings == {"denoise": ("sigma=25", "sigma=50", "sigma=15"), "jpeg": (default_of("jpeg"),)}
+
+
+def test_one_sweep_means_what_axes_mean(written):
+    one = GOOD.replace("axes:\n  model", "sweeps:\n- model")
+    assert load(written(one)).digest == load(written(GOOD)).digest
+
+
+def test_an_override_of_axes_goes_into_every_sweep(written):
+    spec = load(written(SEVERAL), ["axes.seed=3", "axes.images=2"])
+    assert [(sweep.values("seed"), sweep.values("images")) for sweep in spec.sweeps] == [((3,), (2,))] * 2
+    assert complaints(written(SEVERAL), "axes.sed=3") == [
+        f"--set axes.sed=3: sweeps.{number}.sed: unknown key; did you mean 'seed'?" for number in (1, 2)
+    ]
+
+
+def several(old: str, new: str) -> str:
+    assert old in SEVERAL
+    return SEVERAL.replace(old, new)
+
+
+MALFORMED_SWEEPS = {
+    "axes and sweeps": (
+        SEVERAL + "axes: {model: semanir/nano, task: denoise, dataset: bundled}\n",
+        ["spec.yaml:17: axes: the spec has sweeps as well; make this an item of them"],
+    ),
+    "no list": (
+        "question: Why?\nsweeps: {model: semanir/nano}\nmetrics: [psnr]\n",
+        ["spec.yaml:2: sweeps: is a mapping; write a list of axes: "],
+    ),
+    "an empty list": (
+        "question: Why?\nsweeps: []\nmetrics: [psnr]\n",
+        ["spec.yaml:2: sweeps: empty list; write at least one sweep, or `axes` alone"],
+    ),
+    "a word among them": (
+        several("metrics:", "  - all\nmetrics:"),
+        ["spec.yaml:15: sweeps.3: is text; write a mapping with model, task, "],
+    ),
+    "a sweep without its dataset": (
+        several("    dataset: bundled\n    seed", "    seed"),
+        ["spec.yaml:9: sweeps.2.dataset: required key is missing; add it, with one or more of: bundled"],
+    ),
+    "a misspelt axis of the second": (
+        several("seed: [0, 1]", "sed: [0, 1]"),
+        ["spec.yaml:12: sweeps.2.sed: unknown key; did you mean 'seed'?"],
+    ),
+    "a setting for a task of another sweep": (
+        several("      denoise: [sigma=15", "      jpeg: [quality=10]\n      denoise: [sigma=15"),
+        [
+            "spec.yaml:14: sweeps.2.setting.jpeg: 'jpeg' is no task of this sweep; "
+            "add it to sweeps.2.task or remove this; sweeps.2.task has denoise"
+        ],
+    ),
+    "a k that its own window cannot hold": (
+        several("seed: [0, 1]", "window: 4\n    top_k: 17"),
+        ["spec.yaml:13: sweeps.2.top_k: 17 exceeds the 16 tokens of the largest window, 4; "],
+    ),
+    "too many cells together": (
+        several("seed: [0, 1]", f"seed: {list(range(13))}"),
+        [
+            "spec.yaml:9: sweeps.2: 32 cells in 2 sweeps, 26 of them here; budget.max_cells allows 30: "
+            "shorten the largest axes, seed (13), task with its settings (2)"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), MALFORMED_SWEEPS.values(), ids=MALFORMED_SWEEPS)
+def test_malformed_sweeps_are_refused_with_line_and_remedy(written, text: str, expected: list[str]):
+    test_a_malformed_spec_is_refused_with_line_and_remedy(written, text, expected)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -480,7 +579,9 @@ def test_the_schema_knows_every_key_and_name():
 
 
 def test_every_key_of_the_schema_is_a_key_of_the_reader(written):
-    assert set(json_schema()["properties"]) == {"question", "axes", "metrics", "timing", "budget", "exclude"}
+    known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude"}
+    assert set(json_schema()["properties"]) == known
+    assert json_schema()["properties"]["sweeps"]["items"] == json_schema()["properties"]["axes"]
     assert set(specs.CEILINGS) <= set(Cell.model_fields)
 
 
