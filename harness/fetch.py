@@ -192,7 +192,7 @@ def _fetch_one(file: File, url: str, place: Path, report: Report, retries: int) 
     except requests.RequestException as error:
         if stream.received or isinstance(error, requests.exceptions.ChunkedEncodingError):
             raise FetchError(f"{url}: {_broke_off(file, stream.received)}") from None
-        raise FetchError(f"{url}: no connection ({_innermost(error)}); check the network. {_ELSEWHERE}") from None
+        raise FetchError(f"{url}: no connection ({_innermost(error)}); check the network; {_ELSEWHERE}") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise FetchError(_full(place, error.strerror or "no room")) from None

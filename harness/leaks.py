@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from harness import datasets
 from harness.channels import gray_uint8
@@ -65,8 +65,8 @@ FIRST = 0.5
 ROUGH = 0.5
 """Correlation of fine detail that a fit has to reach before it grows."""
 
-Matrix = Float32[np.ndarray, "h w"]
-Points = Float64[np.ndarray, "S S"]
+Matrix = Float32[np.ndarray, "_ _"]
+Points = Float[np.ndarray, "S S"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the training image."""
 Similarity = Float64[np.ndarray, "2 3"]
@@ -360,7 +360,7 @@ def _guesses(ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> Iterator[tuple[t
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     crowded = _crowded(keys, matches, ours, theirs)
     for rows in np.split(order, starts[1:]) if len(order) else []:
-        few = _few(ours, theirs, matches, rows[0])
+        few = _few(ours, theirs, matches, int(rows[0]))
         if not few and keys[rows[0]] not in crowded:
             continue
         pair = (int(matches.ours[rows[0]]), int(matches.theirs[rows[0]]))
@@ -576,7 +576,7 @@ def _laid_over(one: _Seen, other: _Seen, guess: _Guess) -> tuple[Similarity, flo
     left, top, right, bottom = box
     if min(1.0, size) * min(right - left, bottom - top) < SMALLEST_OVERLAP:
         return None
-    shared = (right - left) * (bottom - top)
+    shared = (right - left + 1) * (bottom - top + 1)
     of_ours, of_theirs = shared / (one.width * one.height), shared * size**2 / (other.width * other.height)
     if max(of_ours, of_theirs) < SMALLEST_PART or _correlation(one, other, fit, box, fine=True) < FINE:
         return None
@@ -609,15 +609,15 @@ def _clipped(box: Box, x: float, y: float, radius: float) -> Box:
 class _Laid:
     """Values of both images at the points of a box of the training image."""
 
-    x: Float64[np.ndarray, "S S"]
-    y: Float64[np.ndarray, "S S"]
-    inside: Float64[np.ndarray, "S S"]
+    x: Points
+    y: Points
+    inside: Points
     """1 where the point lies in both images."""
-    ours: Float64[np.ndarray, "S S"]
-    theirs: Float64[np.ndarray, "S S"]
-    right: Float64[np.ndarray, "S S"]
+    ours: Points
+    theirs: Points
+    right: Points
     """Slope of `theirs` along its x."""
-    down: Float64[np.ndarray, "S S"]
+    down: Points
 
 
 def _lay(one: _Seen, other: _Seen, fit: Similarity, box: Box, *, slopes: bool, side: int = SIDE) -> _Laid | None:

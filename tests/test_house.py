@@ -43,6 +43,7 @@ def test_the_readme_names_commands_and_files_that_exist() -> None:
     from harness.cli import app
 
     known = {command.name or command.callback.__name__.rstrip("_") for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"^semanir-bench (\w+)", text, re.MULTILINE)) <= known
     ci = (ROOT / ".ci" / "run").read_text()
     (tests,) = re.findall(r"^(python3 .*nox -s tests)", text, re.MULTILINE)

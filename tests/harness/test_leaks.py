@@ -53,7 +53,7 @@ PLANTED: dict[str, tuple[Callable[[Pixels], Pixels], str]] = {
     "a coarse JPEG copy": (lambda pixels: jpeg(pixels, 10), "a copy"),
     "a fine JPEG copy": (lambda pixels: jpeg(pixels, 90), "a copy"),
     "a noisy copy": (noisy, "a copy"),
-    "a gray copy": (lambda pixels: pixels.mean(axis=-1, keepdims=True).astype(np.uint8), "a copy"),
+    "a gray copy": (lambda pixels: (0.9 * pixels.mean(axis=-1, keepdims=True)).astype(np.uint8), "a copy"),
     "a darker copy": (lambda pixels: (pixels * 0.6).astype(np.uint8), "a copy"),
     "a crop": (lambda pixels: pixels[31:159, 77:205], "25 % of it"),
     "a small crop": (lambda pixels: pixels[90:170, 90:170], "10 % of it"),
