@@ -135,7 +135,6 @@ class LocalExecutor:
             while (event := worker.next_event(clock, self._pulse)).kind != "done":
                 if event.kind == "measuring":
                     attempt.begin(event.metric)
-                    worker.forget_errors()
                     self._notify(Measuring(job.cell, event.metric, worker.pid))
                 elif event.taken is not None:
                     attempt.end(event.taken)
@@ -276,6 +275,8 @@ class _Worker:
     def send(self, job: Job) -> None:
         """Hand a job over; a worker that has died says so when it is listened to."""
         assert self._process.stdin is not None
+        # Before the job, not at each metric: what a worker says at its end may be written before its event is read.
+        self._errors_seen = self._errors_size()
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(to_json(job)).encode() + b"\n")
 
@@ -293,10 +294,6 @@ class _Worker:
                 if ready:
                     self._read()
         return Event.model_validate_json(self._lines.pop(0))
-
-    def forget_errors(self) -> None:
-        """Leave what the worker has complained of so far to the metrics that it is done with."""
-        self._errors_seen = self._errors_size()
 
     def kill(self) -> None:
         """End the process and all that it has started, now; a second time nothing happens."""
@@ -327,6 +324,7 @@ class _Worker:
             return "worker closed its pipe and went on; it was stopped"
         start = max(self._errors_seen, self._errors_size() - ERROR_BYTES)
         lines = os.pread(self._errors.fileno(), ERROR_BYTES, start).decode(errors="replace").splitlines()
-        last = without_folders("\n".join(lines[-ERROR_LINES:]))
+        # Who is killed from outside has no last words; what stands there belongs to an earlier metric.
+        last = "" if code == -signal.SIGKILL else without_folders("\n".join(lines[-ERROR_LINES:]))
         how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exited with code {code}"
         return f"worker {how}" + (f"; its last lines: {last}" if last else "")
