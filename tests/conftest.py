@@ -12,7 +12,10 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import semanir.attention.backends.triton.kernels  # noqa: F401
+import semanir.attention.backends.flex.kernels
+import semanir.attention.backends.triton.kernels.backward
+import semanir.attention.backends.triton.kernels.forward
+import semanir.attention.selection.kernels  # noqa: F401
 
 install_import_hook(["semanir", "harness"], "beartype.beartype")
 torch.set_num_threads(1)

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int32, Integer
+from jaxtyping import Bool, Float, Float32, Int32, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from semanir.attention.problem import Form, Similarity
+from semanir.attention import packing
+from semanir.attention.problem import SCORE_ELEMENTS, Form, Similarity
+
+Selector = Literal["torch", "triton"]
+"""Who finds the k best of each row: `torch.topk`, or our kernel. Both keep the same pairs of the same scores."""
+
+MAX_SELECTED_TOKENS = 4096
+"""A row of scores lies in the registers of one program of the kernel."""
 
 
 class DictionaryError(ValueError):
@@ -39,7 +47,9 @@ class KeyDictionary:
     indices: Integer[Tensor, "W N K"] | None = None
     """Ascending; int16 up to 32,768 tokens. Entries from `counts` on are padding (0)."""
     bits: Int32[Tensor, "W N words"] | None = None
-    """Bit b of word j stands for key 32 j + b."""
+    """One bit for each key of a row, in the order that `semanir.attention.packing` describes."""
+    column_bits: Int32[Tensor, "W N words"] | None = None
+    """One bit for each query of a column: the same pairs, transposed."""
 
     def form(self, name: Form) -> Tensor:
         """Return one packing. Raises `DictionaryError` when it was not asked for at the build."""
@@ -49,6 +59,47 @@ class KeyDictionary:
                 f"the dictionary was built without the form '{name}'; pass forms={{'{name}'}} to build()"
             )
         return packed
+
+    def validate(self) -> None:
+        """Raise `DictionaryError` for keys that do not exist, and for packings that contradict each other.
+
+        Reads every packing back; for dictionaries that somebody else has put together.
+        """
+        if self.indices is not None:
+            outside = (self.indices < 0) | (self.indices >= self.tokens)
+            if outside.any():
+                w, i, place = outside.nonzero()[0].tolist()
+                index = int(self.indices[w, i, place])
+                raise DictionaryError(
+                    f"indices[{w}, {i}, {place}] = {index}: keys are numbered from 0 to {self.tokens - 1}"
+                )
+        read = self._read_back()
+        for name, kept in read.items():
+            wrong = kept.sum(-1) != self.counts
+            if wrong.any():
+                w, i = wrong.nonzero()[0].tolist()
+                raise DictionaryError(
+                    f"{name}: row {i} of window {w} does not keep the {int(self.counts[w, i])} keys that counts tells"
+                )
+        first, *others = read.values() or (self.counts,)
+        if any(not torch.equal(first, other) for other in others):
+            raise DictionaryError(f"the packings {', '.join(read)} keep different pairs; build them anew")
+
+    def _read_back(self) -> dict[Form, Bool[Tensor, "W N N"]]:
+        """Return each packing as booleans, a row for each query."""
+        read: dict[Form, Tensor] = {}
+        if self.boolean is not None:
+            read["boolean"] = self.boolean
+        if self.additive is not None:
+            read["additive"] = self.additive[:, 0] == 0
+        if self.indices is not None:
+            listed = torch.arange(self.indices.shape[-1], device=self.indices.device) < self.counts[..., None]
+            read["indices"] = packing.listed(self.indices, listed, self.tokens)
+        if self.bits is not None:
+            read["bits"] = packing.boolean(self.bits, self.tokens)
+        if self.column_bits is not None:
+            read["column_bits"] = packing.boolean(self.column_bits, self.tokens).mT
+        return read
 
 
 def build(
@@ -61,13 +112,15 @@ def build(
     regions: Integer[Tensor, "R N"] | None = None,
     dtype: torch.dtype | None = None,
     validate: bool = False,
+    selector: Selector | None = None,
 ) -> KeyDictionary:
     """Score all pairs of each window in float32 and keep the `top_k` best of every row, without a gradient.
 
     `regions` numbers the tokens of each window of one image (see `semanir.attention.regions`); W is a multiple
     of its R windows, and pairs of unlike regions are inadmissible *before* the selection, so they take no place
-    of the k. `dtype` is that of the additive form (default: the features'). `validate` searches NaN and inf,
-    which costs a pass and a synchronisation. Raises `DictionaryError`.
+    of the k. `dtype` is that of the additive form (default: the features'). `validate` searches the features for NaN
+    and inf and reads the packings back, which costs passes and synchronisations. `selector` is the kernel on a GPU
+    and torch elsewhere. The scores of all windows never exist at a time. Raises `DictionaryError`.
     """
     windows, tokens, _ = features.shape
     if not 1 <= top_k <= tokens:
@@ -78,18 +131,40 @@ def build(
         )
     if validate and not torch.isfinite(features).all():
         raise DictionaryError("features: NaN or inf found; their similarities have no order")
+    if selector is None:
+        # With k = N there is nothing to choose, and torch's way then scores nothing.
+        selector = "triton" if features.is_cuda and top_k < tokens <= MAX_SELECTED_TOKENS else "torch"
+    forms = frozenset(forms)
+    dtype = dtype or features.dtype
+    at_once = max(1, SCORE_ELEMENTS // tokens**2)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-        admissible = admissible_pairs(regions, tokens, exclude_self, features.device)
-        if top_k < tokens:
-            kept = select(score(features.detach().float(), similarity), top_k, admissible)
-        else:  # nothing to choose: no scores are needed
-            everything = torch.ones(1, tokens, tokens, dtype=torch.bool, device=features.device)
-            kept = _for_all_windows(everything if admissible is None else admissible, windows)
-        return pack(kept, top_k, forms=forms, dtype=dtype or features.dtype)
+        parts = []
+        for start in range(0, max(windows, 1), at_once):
+            part = features[start : start + at_once].detach()
+            own = None if regions is None else regions[_repeated(start, len(part), len(regions), regions.device)]
+            if selector == "triton":
+                counts, packings = _by_triton(part, top_k, similarity, own, exclude_self, forms, dtype)
+            else:
+                counts, packings = _by_torch(part, top_k, similarity, own, exclude_self, forms, dtype)
+            parts.append((counts, packings))
+        counts, packings = parts[0]
+        if len(parts) > 1:
+            counts = torch.cat([counts for counts, _ in parts])
+            packings = {form: torch.cat([packings[form] for _, packings in parts]) for form in packings}
+        built = KeyDictionary(tokens=tokens, top_k=top_k, counts=counts, **packings)
+        if validate:
+            built.validate()
+        return built
 
 
-def score(features: Float32[Tensor, "W N C"], similarity: Similarity) -> Float32[Tensor, "W N N"]:
-    """Compare all tokens of a window: `X X^T` (SemanIR, figure 3), or one of its two normalised switches."""
+def score(features: Float[Tensor, "W N C"], similarity: Similarity) -> Float32[Tensor, "W N N"]:
+    """Compare all tokens of a window: `X X^T` (SemanIR, figure 3), or one of its two normalised switches.
+
+    Sums are float32. Half-precision dot products go through the tensor cores of a GPU, where products are exact.
+    """
+    if similarity == "dot" and features.is_cuda and features.dtype in (torch.float16, torch.bfloat16):
+        return torch.bmm(features, features.mT, out_dtype=torch.float32)
+    features = features.float()
     match similarity:
         case "dot":
             return features @ features.mT
@@ -116,11 +191,10 @@ def admissible_pairs(
 
 
 def select(
-    scores: Float32[Tensor, "W N N"], top_k: int, admissible: Bool[Tensor, "R N N"] | None = None
+    scores: Float32[Tensor, "W N N"], top_k: int, admissible: Bool[Tensor, "#W N N"] | None = None
 ) -> Bool[Tensor, "W N N"]:
     """Mark the `min(top_k, admissible)` largest scores of each row; equal scores go to the lowest index."""
     if admissible is not None:
-        admissible = _for_all_windows(admissible, scores.shape[0])
         scores = scores.masked_fill(~admissible, float("-inf"))
     # torch.topk leaves the order of ties open, so it only gives the k-th value; ties are ranked here.
     threshold = scores.topk(top_k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
@@ -130,44 +204,66 @@ def select(
     return kept if admissible is None else kept & admissible
 
 
-def _for_all_windows(pairs: Bool[Tensor, "R N N"], windows: int) -> Bool[Tensor, "W N N"]:
-    return pairs.repeat(windows // pairs.shape[0], 1, 1)
+def _by_torch(
+    features: Float[Tensor, "W N C"],
+    top_k: int,
+    similarity: Similarity,
+    regions: Integer[Tensor, "W N"] | None,
+    exclude_self: bool,
+    forms: frozenset[Form],
+    dtype: torch.dtype,
+) -> tuple[Int32[Tensor, "W N"], dict[Form, Tensor]]:
+    windows, tokens, _ = features.shape
+    admissible = admissible_pairs(regions, tokens, exclude_self, features.device)
+    if top_k < tokens:
+        kept = select(score(features, similarity), top_k, admissible)
+    else:  # nothing to choose: no scores are needed
+        everything = torch.ones(1, tokens, tokens, dtype=torch.bool, device=features.device)
+        kept = (everything if admissible is None else admissible).expand(windows, -1, -1).contiguous()
+    packings = _from_boolean(kept, top_k, forms, dtype)
+    if "bits" in forms:
+        packings["bits"] = packing.bits(kept)
+    if "column_bits" in forms:
+        packings["column_bits"] = packing.bits(kept.mT)
+    return kept.sum(-1, dtype=torch.int32), packings
 
 
-def pack(kept: Bool[Tensor, "W N N"], top_k: int, *, forms: Iterable[Form], dtype: torch.dtype) -> KeyDictionary:
-    """Put the kept pairs into the packings that a backend reads."""
-    packings = {
-        "boolean": lambda: kept,
-        "additive": lambda: _additive(kept, dtype),
-        "indices": lambda: _indices(kept, top_k),
-        "bits": lambda: _bits(kept),
-    }
-    return KeyDictionary(
-        tokens=kept.shape[-1],
-        top_k=top_k,
-        counts=kept.sum(-1, dtype=torch.int32),
-        **{form: packings[form]() for form in forms},
-    )
+def _by_triton(
+    features: Float[Tensor, "W N C"],
+    top_k: int,
+    similarity: Similarity,
+    regions: Integer[Tensor, "W N"] | None,
+    exclude_self: bool,
+    forms: frozenset[Form],
+    dtype: torch.dtype,
+) -> tuple[Int32[Tensor, "W N"], dict[Form, Tensor]]:
+    from semanir.attention.selection import launch
+
+    scores = score(features, similarity)
+    numbered = None if regions is None else regions.to(torch.uint8)
+    bits, counts = launch.select(scores, top_k, regions=numbered, exclude_self=exclude_self)
+    packings: dict[Form, Tensor] = {}
+    if forms & {"boolean", "additive", "indices"}:
+        packings = _from_boolean(packing.boolean(bits, features.shape[1]), top_k, forms, dtype)
+    if "bits" in forms:
+        packings["bits"] = bits
+    if "column_bits" in forms:
+        packings["column_bits"] = launch.transpose(bits)
+    return counts, packings
 
 
-def _additive(kept: Bool[Tensor, "W N N"], dtype: torch.dtype) -> Float[Tensor, "W 1 N N"]:
-    zeros = torch.zeros(kept.shape, dtype=dtype, device=kept.device)
-    return zeros.masked_fill_(~kept, float("-inf")).unsqueeze(1)
+def _from_boolean(
+    kept: Bool[Tensor, "W N N"], top_k: int, forms: frozenset[Form], dtype: torch.dtype
+) -> dict[Form, Tensor]:
+    packings: dict[Form, Tensor] = {}
+    if "boolean" in forms:
+        packings["boolean"] = kept
+    if "additive" in forms:
+        packings["additive"] = packing.additive(kept, dtype)
+    if "indices" in forms:
+        packings["indices"] = packing.indices(kept, top_k)
+    return packings
 
 
-def _indices(kept: Bool[Tensor, "W N N"], top_k: int) -> Integer[Tensor, "W N K"]:
-    windows, tokens, _ = kept.shape
-    narrow = torch.int16 if tokens <= 2**15 else torch.int32
-    # Each kept pair goes to the place that its rank in the row names; rows with fewer than k leave zeros behind.
-    place = kept.cumsum(-1, dtype=torch.int32) - 1
-    w, i, j = kept.nonzero(as_tuple=True)
-    indices = torch.zeros(windows, tokens, top_k, dtype=narrow, device=kept.device)
-    indices[w, i, place[w, i, j]] = j.to(narrow)
-    return indices
-
-
-def _bits(kept: Bool[Tensor, "W N N"]) -> Int[Tensor, "W N words"]:
-    padded = functional.pad(kept, (0, -kept.shape[-1] % 32)).unflatten(-1, (-1, 32))
-    # Distinct powers of two add up to their union; the 32nd is int32's sign bit.
-    values = padded.to(torch.int32) << torch.arange(32, dtype=torch.int32, device=kept.device)
-    return values.sum(-1, dtype=torch.int32)
+def _repeated(start: int, count: int, period: int, device: torch.device) -> Integer[Tensor, " count"]:
+    return torch.arange(start, start + count, device=device) % period

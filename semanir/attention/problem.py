@@ -16,8 +16,11 @@ WeightingKind = Literal["softmax", "sparse"]
 """`softmax` is SemanIR's rule; `sparse` is AST's `a * softmax(s) + b * relu(s)**2` (METHODS of ASSA)."""
 Similarity = Literal["dot", "cosine", "scaled_dot"]
 """How the dictionary compares the tokens of a window."""
-Form = Literal["boolean", "additive", "indices", "bits"]
+Form = Literal["boolean", "additive", "indices", "bits", "column_bits"]
 """A packing of the dictionary that a backend can ask for; see `semanir.attention.dictionary`."""
+
+SCORE_ELEMENTS = 2**25
+"""Scores that a dictionary has in memory at a time while it is built (128 MiB); a window is the least."""
 
 ITEM_BYTES: Mapping[DtypeName, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -63,6 +66,8 @@ class Backend:
     """Dotted name of the module whose `attend` follows `semanir.attention.signature.Attend`."""
     needs: frozenset[Form]
     """The packings of the dictionary it reads."""
+    backward_needs: frozenset[Form] = frozenset()
+    """Packings that its gradients read beside those."""
     unsupported: Callable[[Problem], str | None]
     """The reason why it cannot run this problem, or None."""
     flops: Callable[[Problem], Flops]
@@ -74,10 +79,22 @@ class Backend:
     """Environment variables that must stand before its worker starts."""
     differentiable: bool = True
 
+    def forms(self, *, needs_grad: bool) -> frozenset[Form]:
+        """Return the packings to ask of a dictionary, in inference or in training."""
+        return self.needs | self.backward_needs if needs_grad else self.needs
+
     def load(self) -> Attend:
         """Import the module and return its `attend`."""
         attend: Attend = importlib.import_module(self.module).attend
         return attend
+
+    def kernel(self, problem: Problem) -> str:
+        """Name the kernel that a library chooses for this problem here; empty where there is no choice.
+
+        Asks `kernel(problem)` of the module, where it has one.
+        """
+        choose = getattr(importlib.import_module(self.module), "kernel", None)
+        return "" if choose is None else str(choose(problem))
 
 
 def dense_flops(problem: Problem) -> Flops:
@@ -90,16 +107,20 @@ def dense_flops(problem: Problem) -> Flops:
 
 
 def dictionary_bytes(problem: Problem, forms: frozenset[Form]) -> int:
-    """Forecast the memory that building the dictionary takes: float scores, their ranks, and the packings.
+    """Forecast the memory that building the dictionary takes: scores of some windows, and the packings of all.
 
-    Nothing is built where every key is kept and the windows are not shifted; the forecast does not look that close.
+    Nothing is scored where every key is kept and the windows are not shifted; the forecast does not look that close.
     """
     pairs = problem.windows * problem.tokens**2
-    per_pair = 4 + 4 + 4 + 3  # scores, masked scores, ranks among ties, three masks
-    packing = {
-        "boolean": 0,
-        "additive": 2 * ITEM_BYTES[problem.dtype],
-        "bits": 8,
-        "indices": 4 + 24 * problem.top_k // problem.tokens,
+    at_once = min(pairs, max(problem.tokens**2, SCORE_ELEMENTS))
+    per_score = 4 + 4 + 4 + 3  # scores, masked scores, ranks among ties, three masks
+    while_packing = {"boolean": 0, "additive": 0, "indices": 4 + 24, "bits": 8, "column_bits": 8}
+    packed = {
+        "boolean": 1.0,
+        "additive": ITEM_BYTES[problem.dtype],
+        "indices": 2 * problem.top_k / problem.tokens,
+        "bits": 1 / 8,
+        "column_bits": 1 / 8,
     }
-    return pairs * (per_pair + sum(packing[form] for form in forms))
+    peak = at_once * (per_score + max((while_packing[form] for form in forms), default=0))
+    return peak + round(pairs * 2 * sum(packed[form] for form in forms))  # twice: the parts are joined

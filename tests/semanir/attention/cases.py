@@ -15,7 +15,7 @@ from semanir.attention.problem import Form
 from semanir.attention.regions import region_ids
 from semanir.attention.signature import SOFTMAX, Bias, Weighting
 
-FORMS: frozenset[Form] = frozenset({"boolean", "additive", "indices", "bits"})
+FORMS: frozenset[Form] = frozenset({"boolean", "additive", "indices", "bits", "column_bits"})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib
+import math
 
 import pytest
 import torch
@@ -56,30 +56,36 @@ def test_a_backend_agrees_with_the_reference_or_says_why_not(name: str, case: Ca
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("name", [name for name in BACKENDS if BACKENDS[name].differentiable])
 def test_the_gradients_of_a_backend_are_those_of_the_reference(name: str, case: Case) -> None:
-    if BACKENDS[name].unsupported(problem_of(case, needs_grad=True)) is not None:
-        assert case.weighting.kind == "sparse"
-        return
-    contender = gradients(BACKENDS[name].load(), case)
-    expected = gradients(reference.attend, case)
-    assert contender.keys() == expected.keys()
+    # In float64, where it is known, sums of many terms lose nothing and the comparison can be tight.
+    backend = BACKENDS[name]
+    dtype, tolerance = torch.float64, 1e-11
+    if backend.unsupported(problem_of(case, dtype="float64", needs_grad=True)) is not None:
+        dtype, tolerance = torch.float32, 1e-5
+        if backend.unsupported(problem_of(case, needs_grad=True)) is not None:
+            assert case.weighting.kind == "sparse" or name == "flex"
+            return
+    found = gradients(backend.load(), case, dtype)
+    expected = gradients(reference.attend, case, torch.float64)
+    assert found.keys() == expected.keys()
     for argument, gradient in expected.items():
-        # With one key a row the weights are constant: the true gradient of q is zero, so compare absolutely.
-        assert (contender[argument] - gradient).norm() <= 1e-11 * max(1.0, float(gradient.norm())), argument
+        # With one key a row the weights are constant and the true gradient of q is zero: compare absolutely. The
+        # scale's is a sum over all rows, and so are its rounding errors.
+        least = math.sqrt(case.windows) * case.window if argument == "scale" else 1.0
+        error = (found[argument].double() - gradient).norm()
+        assert error <= tolerance * max(least, float(gradient.norm())), argument
 
 
-def gradients(attend: Attend, case: Case) -> dict[str, Tensor]:
-    """In float64, where sums of many terms lose nothing and the comparison can be tight."""
-    q, k, v = (x.detach().double().requires_grad_() for x in case.inputs())
+def gradients(attend: Attend, case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the gradient of everything that a network learns."""
+    q, k, v = (x.detach().to(dtype).requires_grad_() for x in case.inputs())
     options = case.options()
-    options["scale"] = options["scale"].double().requires_grad_()
+    options["scale"] = options["scale"].to(dtype).requires_grad_()
     learned = {"q": q, "k": k, "v": v, "scale": options["scale"]}
     if options["bias"] is not None:
-        learned["table"] = options["bias"].table.double().requires_grad_()
+        learned["table"] = options["bias"].table.to(dtype).requires_grad_()
         options["bias"] = Bias(learned["table"], options["bias"].index)
     if case.weighting.relu_squared is not None:
-        factors = torch.tensor(
-            [case.weighting.softmax, case.weighting.relu_squared], dtype=torch.float64, requires_grad=True
-        )
+        factors = torch.tensor([case.weighting.softmax, case.weighting.relu_squared], dtype=dtype, requires_grad=True)
         options["weighting"] = Weighting(factors[0], factors[1])
         learned["factors"] = factors
     out = attend(q, k, v, case.kept(), **options)
@@ -121,25 +127,6 @@ def test_the_useful_operations_are_those_of_the_kept_pairs(name: str) -> None:
     assert BACKENDS[name].flops(problem_of(case)).useful == 4 * case.heads * pairs * case.head_dim
 
 
-@pytest.mark.parametrize("tile", [16, 32, 64])
-@pytest.mark.parametrize("name", ["tokens_no_power_of_two", "window_16", "sparse_weighting_shifted"])
-def test_the_kernel_gives_the_same_for_every_tile(name: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = next(case for case in CASES if case.name == name)
-    q, k, v = case.inputs()
-    module = importlib.import_module(BACKENDS["triton"].module)
-    monkeypatch.setattr(module, "interpreted_tile_side", lambda tokens: tile)
-    out = module.attend(q, k, v, case.kept(), **case.options())
-    expected = reference.attend(q, k, v, case.kept(), **case.options())
-    assert relative_error(out, expected) <= TOLERANCE[torch.float32]
-
-
-def test_triton_refuses_a_gradient_instead_of_returning_none() -> None:
-    case = CASES[0]
-    q, k, v = case.inputs()
-    with pytest.raises(RuntimeError, match="no backward pass"):
-        BACKENDS["triton"].load()(q.requires_grad_(), k, v, case.kept(), **case.options())
-
-
 def test_triton_on_a_cpu_without_the_interpreter_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     case = CASES[0]
@@ -151,12 +138,3 @@ def test_an_empty_batch_gives_an_empty_result() -> None:
     for name in ("mask", "gather", "sdpa", "triton"):
         q = torch.zeros(0, 2, 64, 16)
         assert BACKENDS[name].load()(q, q, q, None).shape == q.shape
-
-
-def test_sdpa_gives_the_same_in_chunks_of_windows_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Case("chunks", windows=5)
-    attend = BACKENDS["sdpa"].load()
-    whole = attend(*case.inputs(), case.kept(), **case.options())
-    module = importlib.import_module(BACKENDS["sdpa"].module)
-    monkeypatch.setattr(module, "MASK_ELEMENTS", 2 * case.heads * 64 * 64)
-    torch.testing.assert_close(attend(*case.inputs(), case.kept(), **case.options()), whole)

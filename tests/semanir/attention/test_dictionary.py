@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semanir.attention import dictionary
-from semanir.attention.dictionary import DictionaryError
+from semanir.attention.dictionary import DictionaryError, Selector
 from semanir.attention.regions import kept_pairs, region_ids
+from semanir.attention.selection import launch
 from tests.semanir.attention.cases import CASES, FORMS
 
 
@@ -29,16 +32,19 @@ def stable_sort_selection(scores: np.ndarray, top_k: int, admissible: np.ndarray
     levels=st.integers(1, 50),
     exclude_self=st.booleans(),
     shifted=st.booleans(),
+    selector=st.sampled_from(["torch", "triton"]),
 )
 def test_the_selection_is_that_of_a_stable_sort(
-    seed: int, window: int, share: float, levels: int, exclude_self: bool, shifted: bool
+    seed: int, window: int, share: float, levels: int, exclude_self: bool, shifted: bool, selector: Selector
 ) -> None:
     tokens = window**2
     top_k = 1 + round(share * (tokens - 1))
     # Few levels make many ties; one level makes rows that are equal throughout.
     features = torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (4, tokens, 3))).float()
     regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2 * shifted).copy())
-    built = dictionary.build(features, top_k, forms=FORMS, regions=regions, exclude_self=exclude_self)
+    built = dictionary.build(
+        features, top_k, forms=FORMS, regions=regions, exclude_self=exclude_self, selector=selector
+    )
 
     ids = regions.numpy()
     admissible = ids[:, :, None] == ids[:, None, :]
@@ -49,6 +55,54 @@ def test_the_selection_is_that_of_a_stable_sort(
     expected = stable_sort_selection(scores, top_k, admissible)
     np.testing.assert_array_equal(built.form("boolean").numpy(), expected)
     np.testing.assert_array_equal(built.counts.numpy(), np.minimum(admissible.sum(-1), top_k))
+    built.validate()
+
+
+@pytest.mark.parametrize(("window", "top_k"), [(9, 30), (12, 143), (17, 40)])
+def test_both_selectors_keep_the_same_pairs_of_real_numbers(window: int, top_k: int) -> None:
+    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2).copy())
+    features = torch.randn(4, window**2, 6, generator=torch.Generator().manual_seed(0))
+    features[1, : window**2 // 2] = 0.0  # negative and positive zeros, ties over half a window
+    features[2] *= 1e18
+    by_torch, by_triton = (
+        dictionary.build(features, top_k, forms=FORMS, regions=regions, selector=selector)
+        for selector in ("torch", "triton")
+    )
+    for form in FORMS:
+        assert torch.equal(by_torch.form(form), by_triton.form(form)), form
+    assert torch.equal(by_torch.counts, by_triton.counts)
+
+
+def test_a_dictionary_of_many_windows_is_built_in_parts_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = torch.from_numpy(region_ids(16, 24, 8, 4).copy())
+    features = torch.randn(12, 64, 5)
+    whole = dictionary.build(features, 20, forms=FORMS, regions=regions)
+    monkeypatch.setattr(dictionary, "SCORE_ELEMENTS", 5 * 64**2)
+    parts = dictionary.build(features, 20, forms=FORMS, regions=regions)
+    for form in FORMS:
+        assert torch.equal(whole.form(form), parts.form(form)), form
+
+
+def test_the_dictionary_operators_describe_themselves_to_torch() -> None:
+    scores = torch.randn(2, 16, 16)
+    regions = torch.zeros(1, 16, dtype=torch.uint8)
+    torch.library.opcheck(torch.ops.semanir.select, (scores, regions, 5, True))
+    bits, _ = launch.select(scores, 5)
+    torch.library.opcheck(torch.ops.semanir.transpose_bits, (bits,))
+
+
+def test_validation_names_keys_that_do_not_exist_and_packings_that_contradict() -> None:
+    built = dictionary.build(torch.randn(2, 16, 4), 3, forms=FORMS)
+    stray = built.form("indices").clone()
+    stray[1, 2, 0] = 16
+    with pytest.raises(DictionaryError, match=r"indices\[1, 2, 0\] = 16: keys are numbered from 0 to 15"):
+        dataclasses.replace(built, indices=stray).validate()
+    fewer = built.form("boolean").clone()
+    fewer[0, 3, fewer[0, 3].nonzero()[0]] = False
+    with pytest.raises(DictionaryError, match="boolean: row 3 of window 0 does not keep the 3 keys"):
+        dataclasses.replace(built, boolean=fewer).validate()
+    with pytest.raises(DictionaryError, match="keep different pairs"):
+        dataclasses.replace(built, boolean=built.form("boolean").roll(1, -1)).validate()
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.top_k], ids=lambda case: case.name)
@@ -57,9 +111,13 @@ def test_all_packings_describe_the_same_pairs(case: CASES) -> None:  # type: ign
     boolean = kept.form("boolean")
     assert torch.equal(kept.form("additive")[:, 0] == 0, boolean)
     assert torch.equal(torch.isinf(kept.form("additive")[:, 0]), ~boolean)
-    bits = kept.form("bits")
-    columns = torch.arange(kept.tokens)
-    assert torch.equal((bits[..., columns // 32] >> (columns % 32)) & 1 == 1, boolean)
+    bits, column_bits = kept.form("bits"), kept.form("column_bits")
+    key = torch.arange(kept.tokens)
+    # The documented place of a key: word t, bit 2 c + e of its block stand for key 8 c + 2 t + e.
+    word, bit = key // 128 * 4 + key % 8 // 2, key % 128 // 8 * 2 + key % 2
+    assert torch.equal(bits[..., word] >> bit & 1 == 1, boolean)
+    assert torch.equal(column_bits[..., word] >> bit & 1 == 1, boolean.mT)
+    kept.validate()
     rebuilt = torch.zeros_like(boolean)
     for w, i in np.ndindex(*kept.counts.shape):
         rebuilt[w, i, kept.form("indices")[w, i, : kept.counts[w, i]].long()] = True

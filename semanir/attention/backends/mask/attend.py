@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from semanir.attention.checks import check
 from semanir.attention.dictionary import KeyDictionary
 from semanir.attention.signature import SOFTMAX, Bias, Scale, Weighting, per_head
 
@@ -21,6 +22,7 @@ def attend(
     weighting: Weighting = SOFTMAX,
 ) -> Float[Tensor, "W H N D"]:
     """Follow `semanir.attention.signature.Attend`."""
+    check(q, k, v, kept, bias, scale, weighting)
     scores_WHNN = (q * per_head(scale, q)) @ k.mT
     if bias is not None:
         scores_WHNN = scores_WHNN + bias.dense().to(scores_WHNN.dtype)

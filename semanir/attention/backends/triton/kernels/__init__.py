@@ -1,0 +1,1 @@
+"""The attention kernels, forward and backward. Nothing here knows torch; `launch` does."""

@@ -1,0 +1,166 @@
+"""The kernels as operators of torch: traceable, differentiable, counted. The only place that registers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from semanir.attention.backends.triton import launch, padded_head_dim, padded_pairs
+from semanir.attention.selection.launch import transpose
+
+SIGNATURE = (
+    "(Tensor q, Tensor k, Tensor v, Tensor? bits, Tensor? column_bits, Tensor? table, Tensor? scales, "
+    "Tensor? factors, float scale, int window, int top_k)"
+)
+
+
+@torch.library.custom_op("semanir::attend", mutates_args=(), schema=f"{SIGNATURE} -> (Tensor, Tensor)")
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bits: Tensor | None,
+    column_bits: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    factors: Tensor | None,
+    scale: float,
+    window: int,
+    top_k: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the output `[W, H, N, D]` and the base-2 log-sum-exp `[W, H, N]`; see `launch.Call` for the arguments.
+
+    `column_bits` serve the gradient alone, and `top_k` the count of useful operations.
+    """
+    return launch.attend(launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window))
+
+
+@attend.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bits: Tensor | None,
+    column_bits: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    factors: Tensor | None,
+    scale: float,
+    window: int,
+    top_k: int,
+) -> tuple[Tensor, Tensor]:
+    return _like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+
+
+@torch.library.custom_op(
+    "semanir::attend_backward",
+    mutates_args=(),
+    schema=SIGNATURE.replace(
+        ")", ", Tensor grad_out, Tensor out, Tensor lse, bool table_too) -> (Tensor, Tensor, Tensor, Tensor[])"
+    ),
+)
+def attend_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bits: Tensor | None,
+    column_bits: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    factors: Tensor | None,
+    scale: float,
+    window: int,
+    top_k: int,
+    grad_out: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    table_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return the gradients of q, k and v, and of those of table, scales and factors that there are, in this order."""
+    call = launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window)
+    if bits is not None and column_bits is None:
+        column_bits = transpose(bits)
+    found = launch.differentiate(call, grad_out, out, lse, column_bits, table=table_too)
+    shared = [gradient for gradient in (found.table, found.scale, found.factors) if gradient is not None]
+    return found.q, found.k, found.v, shared
+
+
+@attend_backward.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bits: Tensor | None,
+    column_bits: Tensor | None,
+    table: Tensor | None,
+    scales: Tensor | None,
+    factors: Tensor | None,
+    scale: float,
+    window: int,
+    top_k: int,
+    grad_out: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    table_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    learned = (table if table_too else None, scales, factors)
+    shared = [torch.empty_like(x, dtype=torch.float32) for x in learned if x is not None]
+    return _like(q), _like(q), _like(q), shared
+
+
+def _like(q: Tensor) -> Tensor:
+    windows, heads, tokens, head_dim = q.shape
+    return q.new_empty(windows, tokens, heads, head_dim).transpose(1, 2)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale, ctx.window, ctx.top_k = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _backward(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    *tensors, out, lse = ctx.saved_tensors
+    table, scales, factors = tensors[5:]
+    table_too = table is not None and ctx.needs_input_grad[5]
+    grad_q, grad_k, grad_v, shared = attend_backward(
+        *tensors, ctx.scale, ctx.window, ctx.top_k, grad_out, out, lse, table_too
+    )
+    rest = iter(shared)
+    grad_table = next(rest).to(table.dtype) if table_too else None
+    grad_scales = None if scales is None else next(rest)
+    grad_factors = None if factors is None else next(rest)
+    return grad_q, grad_k, grad_v, None, None, grad_table, grad_scales, grad_factors, None, None, None
+
+
+attend.register_autograd(_backward, setup_context=_save)
+
+
+@register_flop_formula(torch.ops.semanir.attend, get_raw=True)
+def _spent(q: Tensor, *args: Any, **kwargs: Any) -> int:
+    """Count two products over whole tiles."""
+    windows, heads, tokens, head_dim = q.shape
+    return 4 * windows * heads * padded_pairs(tokens, q.element_size()) * padded_head_dim(head_dim)
+
+
+@register_flop_formula(torch.ops.semanir.attend_backward, get_raw=True)
+def _spent_backward(q: Tensor, *args: Any, **kwargs: Any) -> int:
+    table_too = args[13]
+    # dQ takes three products and dK with dV four; the table's gradient computes scores and dP once more.
+    return (7 + 2 * table_too) * _spent(q) // 2
+
+
+def _useful(q: torch.Size, *args: Any, **kwargs: Any) -> int:
+    windows, heads, tokens, head_dim = q
+    return 4 * windows * heads * tokens * args[9] * head_dim
+
+
+def _useful_backward(q: torch.Size, *args: Any, **kwargs: Any) -> int:
+    return _useful(q, *args) * 5 // 2
+
+
+USEFUL = {torch.ops.semanir.attend: _useful, torch.ops.semanir.attend_backward: _useful_backward}
+"""`FlopCounterMode(custom_mapping=USEFUL)` counts kept pairs instead: k for every row (shifted windows keep fewer)."""

@@ -1,0 +1,262 @@
+"""What only our kernels promise: every shape and tile, gradients without a gap, and all of torch around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.catalogs import BACKENDS
+from semanir.attention import reference
+from semanir.attention.backends.triton import launch, operators
+from semanir.attention.signature import SOFTMAX, Bias, Weighting
+from tests.semanir.attention.cases import Case
+from tests.semanir.attention.test_backends import problem_of, relative_error
+
+ATTEND = BACKENDS["triton"].load()
+PLAIN = Case("plain", window=4, top_k=5, windows=2, heads=2, head_dim=8)
+
+
+@st.composite
+def family(draw: st.DrawFn) -> Case:
+    """Any problem that is small enough for the reference's loops."""
+    window = draw(st.sampled_from([2, 3, 4, 5, 7, 8]))
+    shifted = draw(st.booleans())
+    return Case(
+        "drawn",
+        window=window,
+        top_k=draw(st.none() | st.sampled_from([1, window**2]) | st.integers(1, window**2)),
+        windows=4 if shifted else draw(st.integers(1, 2)),
+        heads=draw(st.integers(1, 2)),
+        head_dim=draw(st.sampled_from([1, 5, 8, 16, 30, 32, 33, 64])),
+        shifted=shifted,
+        ties=draw(st.booleans()),
+        exclude_self=draw(st.booleans()),
+        bias=draw(st.booleans()),
+        packed=draw(st.booleans()),
+        weighting=draw(st.sampled_from([SOFTMAX, Weighting(0.6, 0.4), Weighting(0.0, 1.0)])),
+    )
+
+
+@settings(max_examples=15)
+@given(case=family(), side=st.sampled_from([16, 32, 64]), dtype=st.sampled_from([torch.float32, torch.float16]))
+def test_any_shape_in_any_tile_agrees_with_the_reference_forward_and_backward(
+    case: Case, side: int, dtype: torch.dtype
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "interpreted_tile_side", lambda tokens: side)
+        out, found = forward_and_gradients(ATTEND, case, dtype)
+    expected, wanted = forward_and_gradients(reference.attend, case, dtype, exact=True)
+    assert found.keys() == wanted.keys()
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-3
+    assert relative_error(out, expected) <= tolerance
+    # What the rounding of weights and scores to the input's precision can do to a sum that cancels.
+    size = max(float(gradient.norm()) for gradient in wanted.values())
+    for argument, gradient in wanted.items():
+        error = float((found[argument].double() - gradient).norm())
+        assert error <= tolerance * max(1.0, size), argument
+
+
+def forward_and_gradients(
+    attend: Any, case: Case, dtype: torch.dtype, *, exact: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return output and gradients; `exact` computes them in float64 from the same rounded inputs."""
+    wide = torch.float64 if exact else dtype
+    shared = torch.float64 if exact else torch.float32
+    q, k, v = (x.to(dtype).to(wide) for x in case.inputs())
+    if not case.packed:
+        q, k, v = (x.contiguous() for x in (q, k, v))
+    learned = {"q": q.requires_grad_(), "k": k.requires_grad_(), "v": v.requires_grad_()}
+    options = case.options()
+    learned["scale"] = options["scale"] = options["scale"].to(shared).requires_grad_()
+    if options["bias"] is not None:
+        learned["table"] = options["bias"].table.to(shared).requires_grad_()
+        options["bias"] = Bias(learned["table"], options["bias"].index)
+    if case.weighting.relu_squared is not None:
+        factors = torch.tensor([case.weighting.softmax, case.weighting.relu_squared], dtype=shared, requires_grad=True)
+        options["weighting"] = Weighting(factors[0], factors[1])
+        learned["factors"] = factors
+    out = attend(q, k, v, case.kept(), **options)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).to(dtype).to(wide)
+    out.backward(weights)
+    return out.detach(), {name: leaf.grad for name, leaf in learned.items() if leaf.grad is not None}
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.7])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_scale_that_is_no_positive_number_is_a_scale(scale: float, bias: bool) -> None:
+    case = dataclasses.replace(PLAIN, bias=bias)
+    options = case.options() | {"scale": scale}
+    out = ATTEND(*case.inputs(), case.kept(), **options)
+    assert relative_error(out, reference.attend(*case.inputs(), case.kept(), **options)) <= 1e-6
+
+
+def test_scores_of_tens_of_thousands_stay_finite_in_both_directions() -> None:
+    case = dataclasses.replace(PLAIN, bias=False)
+    q, k, v = (x.requires_grad_() for x in case.inputs())
+    out = ATTEND(q, k, v, case.kept(), scale=3e4)
+    out.sum().backward()
+    expected = reference.attend(*case.inputs(), case.kept(), scale=3e4)
+    assert relative_error(out.detach(), expected) <= 1e-3
+    assert all(torch.isfinite(x.grad).all() for x in (q, k, v))
+
+
+def test_the_backward_gives_the_same_bits_from_run_to_run() -> None:
+    case = Case("deterministic", window=8, top_k=20, windows=4, shifted=True)
+    first, second = (forward_and_gradients(ATTEND, case, torch.float32)[1] for _ in range(2))
+    for argument, gradient in first.items():
+        assert torch.equal(gradient, second[argument]), argument
+
+
+def test_a_dictionary_without_column_bits_gives_the_same_gradients() -> None:
+    kept = PLAIN.kept()
+    assert kept is not None
+    without = dataclasses.replace(kept, column_bits=None)
+    gradients = []
+    for dictionary in (kept, without):
+        q, k, v = (x.requires_grad_() for x in PLAIN.inputs())
+        ATTEND(q, k, v, dictionary, **PLAIN.options()).square().sum().backward()
+        gradients.append((q.grad, k.grad, v.grad))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+
+
+def operator_arguments(case: Case) -> tuple[Any, ...]:
+    kept, options = case.kept(), case.options()
+    assert kept is not None
+    table = None if options["bias"] is None else options["bias"].table.requires_grad_()
+    factors = None
+    if case.weighting.relu_squared is not None:
+        factors = torch.tensor([0.6, 0.4], requires_grad=True)
+    q, k, v = (x.requires_grad_() for x in case.inputs())
+    scales = options["scale"].requires_grad_()
+    window = case.window if case.bias else 1
+    return q, k, v, kept.bits, kept.column_bits, table, scales, factors, 0.0, window, kept.top_k
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        PLAIN,
+        dataclasses.replace(PLAIN, bias=False, packed=True),
+        dataclasses.replace(PLAIN, weighting=Weighting(0.6, 0.4)),
+    ],
+    ids=["bias", "packed", "sparse"],
+)
+def test_the_operator_describes_itself_to_torch(case: Case) -> None:
+    torch.library.opcheck(torch.ops.semanir.attend, operator_arguments(case))
+
+
+COMPILED = """
+import torch
+from tests.semanir.attention.test_triton import ATTEND, PLAIN
+
+kept, options = PLAIN.kept(), PLAIN.options()
+options["bias"].table.requires_grad_()
+
+
+def block(q, k, v):
+    return ATTEND(q * 2.0, k, v, kept, **options) + v
+
+
+results = []
+for run in (block, torch.compile(block, fullgraph=True, backend="aot_eager")):
+    q, k, v = (x.requires_grad_() for x in PLAIN.inputs())
+    options["bias"].table.grad = None
+    out = run(q, k, v)
+    out.square().sum().backward()
+    results.append((out, q.grad, k.grad, v.grad, options["bias"].table.grad))
+for one, other in zip(*results, strict=True):
+    torch.testing.assert_close(one, other)
+"""
+
+
+def test_a_compiled_network_without_a_graph_break_gives_the_same() -> None:
+    # In a process of its own: torch cannot trace the shape checker that wraps everything here.
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_autocast_computes_in_its_precision() -> None:
+    kept, options = PLAIN.kept(), PLAIN.options()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = ATTEND(*PLAIN.inputs(), kept, **options)
+    assert out.dtype == torch.bfloat16
+    assert relative_error(out, reference.attend(*PLAIN.inputs(), kept, **options)) <= 2e-2
+
+
+def test_a_checkpointed_layer_gives_the_same_gradients() -> None:
+    kept, options = PLAIN.kept(), PLAIN.options()
+    gradients = []
+    for recompute in (False, True):
+        q, k, v = (x.requires_grad_() for x in PLAIN.inputs())
+        if recompute:
+            out = checkpoint(lambda *x: ATTEND(*x, kept, **options), q, k, v, use_reentrant=False)
+        else:
+            out = ATTEND(q, k, v, kept, **options)
+        out.square().sum().backward()
+        gradients.append((q.grad, k.grad, v.grad))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_torch_counts_what_is_spent_and_on_request_what_is_useful() -> None:
+    q, k, v = (x.requires_grad_() for x in PLAIN.inputs())
+    kept = PLAIN.kept()
+    flops = BACKENDS["triton"].flops(problem_of(PLAIN))
+    with FlopCounterMode(display=False) as spent:
+        out = ATTEND(q, k, v, kept, **PLAIN.options())
+    assert spent.get_total_flops() == flops.spent
+    with FlopCounterMode(display=False, custom_mapping=operators.USEFUL) as useful:
+        out = ATTEND(q, k, v, kept, **PLAIN.options())
+    assert useful.get_total_flops() == flops.useful
+    with FlopCounterMode(display=False, custom_mapping=operators.USEFUL) as useful:
+        out.sum().backward()
+    assert useful.get_total_flops() == flops.useful * 5 // 2
+
+
+def test_a_slice_of_a_table_is_found_from_every_tile() -> None:
+    """The span of the table that a tile reads holds every offset of its pairs, wherever tiles begin."""
+    for window in (2, 3, 5, 7, 8, 12, 16, 24, 32):
+        tokens, places = window**2, 2 * window - 1
+        for side in (16, 32, 64, 128):
+            tile = launch.Tile(side, side, warps=4)
+            span = launch.table_span(window, tokens, tile)
+            for first_query in range(0, tokens, side):
+                for first_key in range(0, tokens, side):
+                    last_query, last_key = (min(first + side, tokens) - 1 for first in (first_query, first_key))
+                    start = (first_query // window - last_key // window + window - 1) * places
+                    stop = (last_query // window - first_key // window + window) * places
+                    assert start >= 0
+                    assert stop - start <= span
+            assert span >> int(math.log2(span)) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_graph_replays_the_layer() -> None:
+    q, k, v = (x.cuda() for x in PLAIN.inputs())
+    case = dataclasses.replace(PLAIN, bias=False)
+    kept = dataclasses.replace(case.kept(), **{name: case.kept().form(name).cuda() for name in ("bits", "column_bits")})  # type: ignore[union-attr]
+    kept = dataclasses.replace(kept, counts=kept.counts.cuda())
+    eager = ATTEND(q, k, v, kept, scale=0.3)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = ATTEND(q, k, v, kept, scale=0.3)
+    graph.replay()
+    torch.testing.assert_close(out, eager)
