@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from harness.task import Setting, Task
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import UInt8
+    from jaxtyping import UInt
 
 ALSO_IN_LUMA = ("weather",)
 """Tasks whose published rows are judged in RGB or in Y: AST (CVPR 2024) prints those of SPAD and raindrops in Y."""
@@ -300,8 +300,8 @@ def _longest(forms: Mapping[str, str], name: str) -> str | None:
 
 
 def _comparable(file: Path, image: datasets.Image, judged: Judgement) -> tuple[np.ndarray, np.ndarray]:
-    """Return a restored image and its target as the protocol prepares them."""
-    from harness.channels import units
+    """Return a restored image and its target as the protocol prepares them, both on the target's depth."""
+    from harness.channels import bits_of, units
 
     target = TASKS[judged.task].prepare_target(image.pixels, judged.setting)
     restored = _with_channels(datasets.read_image(file), target, file, judged)
@@ -314,14 +314,15 @@ def _comparable(file: Path, image: datasets.Image, judged: Judgement) -> tuple[n
             f"Score restorations at the target's size"
         )
     try:
-        return judged.protocol.prepare(units(restored)), judged.protocol.prepare(units(target))
+        prepare = partial(judged.protocol.prepare, bits=bits_of(target))
+        return prepare(units(restored)), prepare(units(target))
     except ValueError as error:
         raise EvaluationError(f"{file}: {error}") from None
 
 
 def _with_channels(
-    pixels: UInt8[np.ndarray, "H W c"], target: UInt8[np.ndarray, "H W C"], file: Path, judged: Judgement
-) -> UInt8[np.ndarray, "H W C"]:
+    pixels: UInt[np.ndarray, "H W c"], target: UInt[np.ndarray, "H W C"], file: Path, judged: Judgement
+) -> UInt[np.ndarray, "H W C"]:
     """Return a restored image with the target's channels, if nothing is lost or made up thereby."""
     from harness.channels import three_channels
 
@@ -334,7 +335,7 @@ def _with_channels(
     raise EvaluationError(f"{file}: gray, and its target has colours; save the restored colour image")
 
 
-def _is_gray(pixels: UInt8[np.ndarray, "H W c"]) -> bool:
+def _is_gray(pixels: UInt[np.ndarray, "H W c"]) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 

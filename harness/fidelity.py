@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
+
+if TYPE_CHECKING:
+    from harness.trial import Trial
+
+Score = Callable[[Float64[np.ndarray, "H W C"], Float64[np.ndarray, "H W C"]], float]
+"""An image and its target, both as a protocol prepared them -> one number."""
 
 PSNR_CAP_DB = 100.0
 """What equal images get: records are JSON, which has no infinity."""
@@ -44,6 +51,21 @@ def ssim(image: Float64[np.ndarray, "H W C"], target: Float64[np.ndarray, "H W C
         use_sample_covariance=False,
     )
     return float(mean)
+
+
+def restored(trial: Trial, score: Score) -> dict[str, float]:
+    """Score every restoration of a trial under its protocol: image name to value."""
+    prepare = trial.protocol.prepare
+    return {
+        pair.name: score(prepare(trial.restored[pair.name], bits=pair.bits), prepare(pair.target, bits=pair.bits))
+        for pair in trial.pairs
+    }
+
+
+def depth_notes(trial: Trial) -> tuple[str, ...]:
+    """Say which images were rounded to 16 bits by a protocol whose id says 8, for a metric's notes."""
+    deep = [pair.name for pair in trial.pairs if pair.bits == 16]
+    return (f"16-bit targets, judged on 16 bits where the protocol rounds: {', '.join(deep)}",) if deep else ()
 
 
 def cap_notes(psnr_by_image: Mapping[str, float]) -> tuple[str, ...]:

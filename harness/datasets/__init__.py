@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from harness.catalog import suggest
-from harness.channels import gray_uint8
+from harness.channels import to_gray
 from harness.datasets import registry
+from harness.datasets.frames import Average, mean_of, windows
 from harness.datasets.layout import Arranged, Shot, arrange, arrange_two, holds_images, no_pairs
 from harness.datasets.pictures import SUFFIXES, DatasetError, read_image, size_of
 from harness.datasets.registry import Derived, Entry
 
 # fmt: off
-__all__ = ["BUNDLED", "PAIRS", "SUFFIXES", "DatasetError", "Entry", "Image", "absent", "add", "bundled_folder",
-           "data_root", "fingerprint", "folder_of", "how_to_get", "known", "load", "load_what_is_here", "names",
-           "read_image", "resolve", "unknown", "wants_pairs"]
+__all__ = ["BUNDLED", "FRAMES", "PAIRS", "SUFFIXES", "Average", "DatasetError", "Entry", "Image", "absent", "add",
+           "bundled_folder", "data_root", "fingerprint", "folder_of", "how_to_get", "known", "load",
+           "load_what_is_here", "names", "read_image", "resolve", "unknown", "wants_average", "wants_pairs"]
 # fmt: on
 
 BUNDLED = "bundled"
@@ -43,6 +46,9 @@ BUNDLED_FILES = (
 PAIRS = "pairs"
 """The value of a setting, as in `kernel=pairs`, that takes degraded images from the dataset."""
 
+FRAMES = "frames"
+"""The value of a setting, as in `kernel=frames`, that averages consecutive images of the dataset."""
+
 FINGERPRINT_BYTES = 64 * 1024
 """Read from both ends of each file."""
 
@@ -56,10 +62,10 @@ class Image:
 
     name: str
     """Unique in its dataset: the file's name without its suffix, that of the degraded file in a pair."""
-    pixels: UInt8[np.ndarray, "H W C"]
-    """The clean image, 8-bit values; C is 1 for gray files and 3 for all others."""
-    degraded: UInt8[np.ndarray, "H W D"] | None = None
-    """Its degraded partner of the same size, where pairs were asked for."""
+    pixels: UInt[np.ndarray, "H W C"]
+    """The clean image, uint8 or uint16 as its file is; C is 1 for gray files and 3 for all others."""
+    degraded: UInt[np.ndarray, "H W D"] | None = None
+    """Its degraded partner of the same size and its own depth, where pairs or averaged frames were asked for."""
 
 
 def data_root() -> Path:
@@ -119,11 +125,21 @@ def wants_pairs(setting: Mapping[str, object]) -> bool:
     return PAIRS in setting.values()
 
 
-def absent(name: str, *, task: str, pairs: bool, images: int | None = None) -> str | None:
+def wants_average(setting: Mapping[str, Any]) -> Average | None:
+    """Return how a task's setting makes its degraded images of consecutive ones of the dataset, if it does."""
+    if FRAMES not in setting.values():
+        return None
+    return Average(frames=int(setting["frames"]), gamma=float(setting["gamma"]))
+
+
+def absent(
+    name: str, *, task: str, pairs: bool, average: Average | None = None, images: int | None = None
+) -> str | None:
     """Return why a cell cannot have its images from this dataset, with the remedy, or None. Reads no image.
 
     The reasons: the set is not here, or not all of it and all is asked for; pairs are asked of a set that has
-    none or whose pairs belong to another task; a synthetic degradation of a task whose real pairs the set holds.
+    none or whose pairs belong to another task; a synthetic degradation of a task whose real pairs the set holds;
+    an average is asked of images that are no consecutive frames, or of too few.
     """
     own_name = resolve(name)
     entry = registry.find(own_name)
@@ -134,6 +150,8 @@ def absent(name: str, *, task: str, pairs: bool, images: int | None = None) -> s
     if entry and entry.pairs and not pairs and task in entry.tasks:
         key = "kernel" if task == "deblur" else "kind"
         return f"{own_name} holds real pairs for {task}: ask for setting {key}={PAIRS}, or for a set of clean images"
+    if average is not None:
+        return _no_frames(own_name, average)
     if own_name not in names():
         return how_to_get(own_name)
     if own_name in (added := _added()):
@@ -146,25 +164,36 @@ def absent(name: str, *, task: str, pairs: bool, images: int | None = None) -> s
 
 
 def load(
-    name: str, *, images: int | None = None, image_size: int | None = None, pairs: bool = False
+    name: str,
+    *,
+    images: int | None = None,
+    image_size: int | None = None,
+    pairs: bool = False,
+    average: Average | None = None,
 ) -> tuple[Image, ...]:
     """Read the first `images` images (None: all) in natural order of their names, `2` before `10`.
 
     `image_size` cuts the centred square of that side in pixels. `pairs` asks for the degraded partners; one clean
-    image may come in several pairs. Raises `DatasetError` when the dataset is not here, is not complete and all of
-    it was asked for, or has fewer images than asked; when a partner is missing or has another size; and when an
-    image is unreadable or smaller than asked.
+    image may come in several pairs. `average` makes the partner of each frame that has enough neighbours on both
+    sides, names in natural order taken for the order of time. Raises `DatasetError` when the dataset is not here, is
+    not complete and all of it was asked for, or has fewer images than asked; when a partner is missing or has
+    another size; when there are no frames to average; and when an image is unreadable or smaller than asked.
     """
     own_name = resolve(name)
+    if average is not None and (reason := _no_frames(own_name, average)):
+        raise DatasetError(reason)
     shots, mend = _shots(own_name, pairs=pairs)
-    if images is not None and images > len(shots):
-        raise DatasetError(f"{own_name} holds {len(shots)} images and {images} were asked for; ask for fewer")
+    runs = windows(shots, average.frames) if average else [(shot,) for shot in shots]
+    if images is not None and images > len(runs):
+        raise DatasetError(f"{own_name} holds {len(runs)} images and {images} were asked for; ask for fewer")
+    if average is not None:
+        return tuple(_averaged(runs[:images], average.gamma, lambda shot: _cut(_read(shot, mend), image_size)))
     if images is None and (folder := _folders().get(own_name)) and (reason := _incomplete(own_name, folder)):
         raise DatasetError(reason)
     return tuple(_cut(_read(shot, mend), image_size) for shot in shots[:images])
 
 
-def fingerprint(name: str, *, images: int | None = None, pairs: bool = False) -> str:
+def fingerprint(name: str, *, images: int | None = None, pairs: bool = False, average: Average | None = None) -> str:
     """Return 64 hex digits of the files that `load` would read: their names, sizes, beginnings and ends.
 
     So a record knows which images it was measured on without reading gigabytes. Empty for what is not here and for
@@ -176,8 +205,9 @@ def fingerprint(name: str, *, images: int | None = None, pairs: bool = False) ->
         shots, _ = _shots(resolve(name), pairs=pairs)
     except DatasetError:
         return ""
+    runs = windows(shots, average.frames) if average else [(shot,) for shot in shots]
     found = hashlib.sha256()
-    for shot in shots[:images]:
+    for shot in dict.fromkeys(itertools.chain.from_iterable(runs[:images])):
         for file in (shot.clean, shot.degraded):
             if file is not None and file.is_file():
                 with file.open("rb") as stream:
@@ -259,7 +289,7 @@ def _derived(entry: Entry, rule: Derived, pairs: bool) -> tuple[list[Shot], Call
     shots, mend = _shots(rule.of, pairs=False)
     match rule.how:
         case "gray":
-            return shots, lambda pixels: gray_uint8(mend(pixels))
+            return shots, lambda pixels: to_gray(mend(pixels))
         case "crop":
             rows, columns = slice(rule.top, rule.top + rule.side), slice(rule.left, rule.left + rule.side)
             return shots, lambda pixels: mend(pixels)[rows, columns]
@@ -280,6 +310,30 @@ def _read(shot: Shot, mend: Callable[[Any], Any]) -> Image:
     if degraded.shape[:2] != image.pixels.shape[:2]:
         raise DatasetError(_sizes_differ(shot, image.pixels.shape[:2], degraded.shape[:2]))
     return replace(image, degraded=degraded)
+
+
+def _averaged(runs: Sequence[tuple[Shot, ...]], gamma: float, read: Callable[[Shot], Image]) -> Iterator[Image]:
+    """Yield the middle of each run with the mean of all of it; a frame is read once for the runs that share it."""
+    remembered = lru_cache(maxsize=len(runs[0]) if runs else 0)(read)
+    for run in runs:
+        images = [remembered(shot) for shot in run]
+        middle = images[len(images) // 2]
+        for shot, image in zip(run, images, strict=True):
+            if (image.pixels.shape, image.pixels.dtype) != (middle.pixels.shape, middle.pixels.dtype):
+                found, wanted = (f"{one.pixels.shape} {one.pixels.dtype}" for one in (image, middle))
+                raise DatasetError(f"{shot.clean}: {found}, but {middle.name} has {wanted}; a sequence is of one kind")
+        yield replace(middle, degraded=mean_of([image.pixels for image in images], gamma))
+
+
+def _no_frames(name: str, average: Average) -> str | None:
+    """Say why the images of a dataset cannot be averaged."""
+    if name == BUNDLED or registry.find(name):
+        remedy = "name a folder of your own below test/, or one made known by 'semanir-bench data add'"
+        return f"{name} holds no consecutive frames to average; {remedy}"
+    shots, _ = _shots(name, pairs=False)
+    if not windows(shots, average.frames):
+        return f"{name} holds no {average.frames} consecutive frames in one folder; ask for fewer, or add more"
+    return None
 
 
 def _sizes_differ(shot: Shot, clean: tuple[int, ...], degraded: tuple[int, ...]) -> str:

@@ -22,8 +22,8 @@ def _measure(trial: Trial) -> Reading:
     protocol = task.input_protocol(setting) if task.input_protocol else trial.protocol
     psnr, ssim = {}, {}
     for pair in trial.pairs:
-        image = protocol.prepare(task.upscale(pair.degraded, setting))
-        target = protocol.prepare(pair.target)
+        image = protocol.prepare(task.upscale(pair.degraded, setting), bits=pair.bits)
+        target = protocol.prepare(pair.target, bits=pair.bits)
         psnr[pair.name] = fidelity.psnr(image, target)
         ssim[pair.name] = fidelity.ssim(image, target)
     names = tuple(psnr)
@@ -33,7 +33,7 @@ def _measure(trial: Trial) -> Reading:
             Measurement(name="degraded.psnr", unit="dB", samples=tuple(psnr.values()), labels=names),
             Measurement(name="degraded.ssim", unit="1", samples=tuple(ssim.values()), labels=names),
         ),
-        notes=(*notes, *fidelity.cap_notes(psnr)),
+        notes=(*notes, *fidelity.cap_notes(psnr), *fidelity.depth_notes(trial)),
     )
 
 

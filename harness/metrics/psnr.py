@@ -16,12 +16,9 @@ def _measure(trial: Trial) -> Reading:
     """Read one value an image, in dB; equal images get the cap, and a note says so."""
     from harness import fidelity
 
-    values = {
-        pair.name: fidelity.psnr(trial.protocol.prepare(trial.restored[pair.name]), trial.protocol.prepare(pair.target))
-        for pair in trial.pairs
-    }
+    values = fidelity.restored(trial, fidelity.psnr)
     measurement = Measurement(name="psnr", unit="dB", samples=tuple(values.values()), labels=tuple(values))
-    return Reading(measurements=(measurement,), notes=fidelity.cap_notes(values))
+    return Reading(measurements=(measurement,), notes=(*fidelity.cap_notes(values), *fidelity.depth_notes(trial)))
 
 
 METRIC = Metric(

@@ -16,12 +16,9 @@ def _measure(trial: Trial) -> Reading:
     """Read one value an image, at most 1."""
     from harness import fidelity
 
-    values = {
-        pair.name: fidelity.ssim(trial.protocol.prepare(trial.restored[pair.name]), trial.protocol.prepare(pair.target))
-        for pair in trial.pairs
-    }
+    values = fidelity.restored(trial, fidelity.ssim)
     measurement = Measurement(name="ssim", unit="1", samples=tuple(values.values()), labels=tuple(values))
-    return Reading(measurements=(measurement,))
+    return Reading(measurements=(measurement,), notes=fidelity.depth_notes(trial))
 
 
 METRIC = Metric(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt
 
-from harness.channels import round_uint8, three_channels, units
+from harness.channels import rounded, three_channels, units
 from harness.convolution import convolve
 from harness.protocol import Protocol
 from harness.task import Setting, Task
@@ -39,23 +39,23 @@ COLOUR_BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4.0
 RED, GREEN, BLUE = 0, 1, 2
 
 
-def _target(image: UInt8[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.ndarray, "h w 3"]:
+def _target(image: UInt[np.ndarray, "H W c"], setting: Setting) -> UInt[np.ndarray, "h w 3"]:
     """Cut to whole 2x2 tiles of the pattern."""
     height, width = image.shape[:2]
     return three_channels(image)[: height // 2 * 2, : width // 2 * 2]
 
 
 def _degrade(
-    target: UInt8[np.ndarray, "H W 3"], setting: Setting, randomness: np.random.Generator
+    target: UInt[np.ndarray, "H W 3"], setting: Setting, randomness: np.random.Generator
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Sample one colour a pixel and interpolate the others, on 8 bits; the sampled values stay exact.
+    """Sample one colour a pixel and interpolate the others on the target's depth; the sampled values stay exact.
 
     With `interpolation=none` the others are 0: what networks get that were made for mosaics.
     """
     sites = bayer_sites(str(setting["pattern"]), *target.shape[:2])
     mosaic = np.take_along_axis(target, sites[..., None], axis=-1)[..., 0].astype(np.float64)
     interpolate = {"malvar": malvar, "bilinear": bilinear, "none": masked}[str(setting["interpolation"])]
-    return units(round_uint8(interpolate(mosaic, sites)))
+    return units(rounded(interpolate(mosaic, sites), like=target))
 
 
 def bayer_sites(pattern: str, height: int, width: int) -> Int64[np.ndarray, "H W"]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt, UInt8
 from PIL import Image
 
-from harness.channels import luma_uint8, three_channels, units
+from harness.channels import three_channels, to_8_bits, to_luma, units
 from harness.protocol import Protocol
 from harness.task import Setting, Task
 
@@ -17,9 +17,10 @@ def _protocol(setting: Setting) -> Protocol:
     return Protocol(channel="gray" if setting["color"] == "gray" else "rgb")
 
 
-def _target(image: UInt8[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.ndarray, "H W C"]:
-    """Take Y for gray: MATLAB's `rgb2gray` lies 0.75 dB from the printed rows."""
-    return luma_uint8(image) if setting["color"] == "gray" else three_channels(image)
+def _target(image: UInt[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.ndarray, "H W C"]:
+    """Round to the 8 bits that JPEG holds; take Y for gray: `rgb2gray` lies 0.75 dB from the printed rows."""
+    held = to_8_bits(image)
+    return to_luma(held) if setting["color"] == "gray" else three_channels(held)
 
 
 def _degrade(
@@ -33,9 +34,10 @@ def _degrade(
 
 
 TASK = Task(
-    summary="JPEG compression at a quality; gray works on Y of BT.601, colour with 4:2:0 chroma",
+    summary="JPEG compression at a quality; gray works on Y of BT.601, colour with 4:2:0 chroma; 8 bits",
     defaults={"quality": 10, "color": "gray"},
     rules={"quality": range(1, 101), "color": ("gray", "rgb")},
+    ranged=("quality",),
     channels=lambda setting: 1 if setting["color"] == "gray" else 3,
     scale=lambda setting: 1,
     protocol=_protocol,

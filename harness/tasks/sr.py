@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt
 
-from harness.channels import luma_uint8, round_uint8, three_channels, units
+from harness.channels import peak_of, round_uint8, three_channels, to_luma, units
 from harness.imresize import imresize
 from harness.protocol import Protocol
 from harness.task import Setting, Task
@@ -15,19 +15,25 @@ def _protocol(setting: Setting) -> Protocol:
     return Protocol(channel="gray" if setting["color"] == "gray" else "y", crop=_scale(setting))
 
 
-def _target(image: UInt8[np.ndarray, "H W c"], setting: Setting) -> UInt8[np.ndarray, "h w C"]:
+def _target(image: UInt[np.ndarray, "H W c"], setting: Setting) -> UInt[np.ndarray, "h w C"]:
     """Cut to a multiple of the scale."""
     scale = _scale(setting)
     height, width = image.shape[:2]
     cut = image[: height // scale * scale, : width // scale * scale]
-    return luma_uint8(cut) if setting["color"] == "gray" else three_channels(cut)
+    return to_luma(cut) if setting["color"] == "gray" else three_channels(cut)
 
 
 def _degrade(
-    target: UInt8[np.ndarray, "H W C"], setting: Setting, randomness: np.random.Generator
+    target: UInt[np.ndarray, "H W C"], setting: Setting, randomness: np.random.Generator
 ) -> Float32[np.ndarray, "h w C"]:
+    """Reduce; `lr=uint8` rounds the result to 8 bits whatever the target's depth, as published networks get it."""
+    peak = peak_of(target)
     reduced = imresize(target.astype(np.float64), 1.0 / _scale(setting))
-    return units(round_uint8(reduced)) if setting["lr"] == "uint8" else (reduced / 255.0).astype(np.float32)
+    return (
+        units(round_uint8(reduced * (255.0 / peak)))
+        if setting["lr"] == "uint8"
+        else (reduced / peak).astype(np.float32)
+    )
 
 
 def _upscale(degraded: Float32[np.ndarray, "h w C"], setting: Setting) -> Float32[np.ndarray, "H W C"]:

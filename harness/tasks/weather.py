@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt
 
-from harness.channels import round_uint8, three_channels, units
+from harness.channels import peak_of, rounded, three_channels, units
 from harness.convolution import convolve
 from harness.protocol import Protocol
 from harness.task import InvalidSetting, Setting, Task
@@ -17,10 +17,10 @@ Layer = Float64[np.ndarray, "H W 1"]
 
 
 def _degrade(
-    target: UInt8[np.ndarray, "H W 3"], setting: Setting, randomness: np.random.Generator
+    target: UInt[np.ndarray, "H W 3"], setting: Setting, randomness: np.random.Generator
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Put the weather over the scene and round to 8 bits; `amount=0` changes nothing."""
-    scene = target / 255.0
+    """Put the weather over the scene and round to the target's depth; `amount=0` changes nothing."""
+    scene = target / peak_of(target)
     amount = float(setting["amount"]) / 100.0
     angle = float(setting["angle"])
     match setting["kind"]:
@@ -34,7 +34,7 @@ def _degrade(
             scene = haze(scene, amount, randomness)
         case _:
             scene = raindrops(scene, amount, randomness)
-    return units(round_uint8(255.0 * scene))
+    return units(rounded(peak_of(target) * scene, like=target))
 
 
 def rain(scene: Scene, amount: float, length: float, angle: float, randomness: np.random.Generator) -> Scene:
@@ -128,6 +128,7 @@ TASK = Task(
         "length": range(3, 61),
         "angle": (-60.0, 60.0),
     },
+    ranged=("amount", "length", "angle"),
     only={
         "amount": ("kind", ("rain", "snow", "haze", "raindrop")),
         "length": ("kind", ("rain",)),

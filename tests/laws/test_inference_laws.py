@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from harness.inference import LEAST_OVERLAP, overlap_of, restore_ensemble, restore_tiled
+from harness.inference import restore_ensemble, restore_tiled
+from harness.tiles import LEAST_OVERLAP, overlap_of
 
 sides = st.integers(1, 150)
 scales = st.integers(1, 4)

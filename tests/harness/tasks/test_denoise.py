@@ -20,6 +20,19 @@ def test_the_noise_has_the_asked_strength(sigma: int, psnr_db: float) -> None:
     assert abs(noise.mean()) < 3 * sigma / np.sqrt(noise.size)
 
 
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_blind_noise_has_the_strength_that_seed_and_name_draw_first(name: str) -> None:
+    setting, randomness = TASK.parse("sigma=5..50,color=rgb"), generator(7, name)
+    noise = 255.0 * TASK.degrade(CAT.pixels, TASK.draw(setting, randomness), randomness) - CAT.pixels
+    assert noise.std() == pytest.approx(generator(7, name).uniform(5.0, 50.0), rel=0.02)
+
+
+def test_sigma_counts_8_bit_steps_at_16_bits_too() -> None:
+    setting, stored = TASK.parse("sigma=25,color=rgb"), CAT.pixels.astype(np.uint16) * 257
+    plain, deep = (TASK.degrade(pixels, setting, generator(0, "x")) for pixels in (CAT.pixels, stored))
+    assert np.allclose(plain, deep, rtol=0, atol=1e-6)
+
+
 def test_noise_is_not_clipped() -> None:
     black = np.zeros((32, 32, 1), np.uint8)
     assert TASK.degrade(black, TASK.parse("sigma=25"), generator(0, "black")).min() < -0.1

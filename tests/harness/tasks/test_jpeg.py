@@ -35,6 +35,13 @@ def test_colour_is_stored_with_half_the_chroma() -> None:
 
 
 @pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_a_16_bit_target_is_rounded_to_the_8_bits_that_jpeg_holds(color: str) -> None:
+    setting = TASK.parse(f"color={color}")
+    near = (CAT.pixels.astype(np.int64) * 257 + 100).clip(0, 65535).astype(np.uint16)
+    assert np.array_equal(TASK.prepare_target(near, setting), TASK.prepare_target(CAT.pixels, setting))
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_a_higher_quality_is_nearer_to_the_target(color: str) -> None:
     errors = []
     for quality in (5, 10, 40, 95):
