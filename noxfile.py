@@ -1,4 +1,4 @@
-"""The project's verbs: `nox -s demo`, `tests`, `style`, `types`, `protocols`, `report`, `picture`."""
+"""The verbs: `demo`, `tests`, `style`, `types`, `static`, `protocols`, `flops`, `gpu`, `report`, `picture`."""
 
 from __future__ import annotations
 
@@ -75,18 +75,60 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def static(session: nox.Session) -> None:
+    """Compile every kernel for every target and compare with the baseline; no GPU. `-- --write` makes a new one."""
+    full(session)
+    in_full(session, "semanir-bench", "static", *(session.posargs or ["--check"]))
+
+
+@nox.session(venv_backend="none")
 def protocols(session: nox.Session) -> None:
     """Measure every printed row whose set is here, and write the table into the experiment's README."""
     if "SEMANIR_DATA" not in os.environ:
         session.error("set SEMANIR_DATA to the folder that holds test/<Name> and weights/")
     full(session, "[foreign]")
-    store = session.posargs[0] if session.posargs else "results/protocols"
-    in_full(session, "semanir-bench", "run", "protocols", "--out", store, "--resume")
+    answer(session, "protocols")
+
+
+@nox.session(venv_backend="none")
+def flops(session: nox.Session) -> None:
+    """Count where operations go over k and window, and write the table into the experiment's README."""
+    full(session)
+    answer(session, "flops")
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Measure experiments/kernels in the active environment, which has the GPU's own torch, and write its table.
+
+    `nox -s gpu -- --smoke` runs every line of it in small, on any machine, and writes nothing.
+    """
+    bench = ("python", "-m", "harness.cli")
+    if "--smoke" in session.posargs:
+        session.run(*bench, "run", "kernels", "--resume", *session.posargs, external=True)
+        return
+    store = session.posargs[0] if session.posargs else "results/kernels"
+    table = Path(store) / "table.md"
+    session.run(*bench, "run", "kernels", "--out", store, "--resume", external=True)
+    session.run(*bench, "report", store, external=True)
+    session.run(*bench, "report", store, "--out", os.fspath(table), silent=True, external=True)
+    write_below_marker("kernels", table, by="gpu")
+
+
+def answer(session: nox.Session, experiment: str) -> None:
+    """Run an experiment, write its report, and put its tables below the marker of its README."""
+    store = session.posargs[0] if session.posargs else f"results/{experiment}"
+    in_full(session, "semanir-bench", "run", experiment, "--out", store, "--resume")
     table = Path(store) / "table.md"
     in_full(session, "semanir-bench", "report", store)
     in_full(session, "semanir-bench", "report", store, "--out", os.fspath(table), silent=True)
-    readme = Path("experiments/protocols/README.md")
-    head, marker, _ = readme.read_text().partition("<!-- Everything below is written by `nox -s protocols`. -->\n")
+    write_below_marker(experiment, table, by=experiment)
+
+
+def write_below_marker(experiment: str, table: Path, *, by: str) -> None:
+    """Put a report's tables below the marker of an experiment's README, instead of what stood there."""
+    readme = Path("experiments") / experiment / "README.md"
+    head, marker, _ = readme.read_text().partition(f"<!-- Everything below is written by `nox -s {by}`. -->\n")
     readme.write_text(f"{head}{marker}\n{table.read_text()}")
 
 

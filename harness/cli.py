@@ -75,9 +75,25 @@ OnlyOption = Annotated[
     typer.Option("--only", metavar="AXIS=VALUES|ID", help="Keep cells, as in backend=sdpa,mask or a cell id."),
 ]
 
+SmokeOption = Annotated[
+    bool, typer.Option("--smoke", help="Run the spec's tiny version: every line of it, anywhere, in a minute.")
+]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data root; SEMANIR_DATA or the user's data directory by default."),
+]
+
 
 @app.command()
-def plan(spec: SpecArgument, set_: SetOption = None, only: OnlyOption = None) -> None:
+def plan(
+    spec: SpecArgument,
+    set_: SetOption = None,
+    only: OnlyOption = None,
+    smoke: SmokeOption = False,
+    all_: Annotated[bool, typer.Option("--all", help="List every cell, however many there are.")] = False,
+    data: DataOption = None,
+) -> None:
     """Show the cells of a spec, their forecast, and what is skipped.
 
     Runs nothing: the forecast of memory and time is made from counts. Every skip has its reason."""
@@ -85,7 +101,8 @@ def plan(spec: SpecArgument, set_: SetOption = None, only: OnlyOption = None) ->
     from harness.plan import expand
 
     with clear_errors():
-        print_plan(expand(_load(spec, set_), only=only or ()), _console())
+        _use_data(data)
+        print_plan(expand(_load(spec, set_, smoke=smoke), only=only or ()), _console(), whole=all_)
 
 
 @app.command()
@@ -95,20 +112,25 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a store that holds records already.")] = False,
     set_: SetOption = None,
     only: OnlyOption = None,
+    smoke: SmokeOption = False,
+    data: DataOption = None,
 ) -> None:
     """Measure the cells of a spec and store their records.
 
     Exits with 1 when a cell failed; the others are measured all the same."""
     from harness.overview import print_summary
-    from harness.plan import expand
+    from harness.plan import NO_CUDA, expand
     from harness.progress import ProgressLine
     from harness.runner import run as run_plan
     from harness.store import ResultStore
 
     with clear_errors():
-        loaded = _load(spec, set_)
+        _use_data(data)
+        loaded = _load(spec, set_, smoke=smoke)
         expanded = expand(loaded, only=only or ())
-        folder = out or RESULTS / loaded.name
+        if loaded.smoke and not expanded.cells and {skip.reason for skip in expanded.skipped} == {NO_CUDA}:
+            raise UsageError(f"{loaded.name} needs a CUDA device and this machine has none; --smoke runs it in small")
+        folder = out or RESULTS / f"{loaded.name}{'-smoke' if smoke else ''}"
         console = _console()
         with ResultStore.open(folder) as store:
             if not resume and store.plans():
@@ -157,12 +179,13 @@ def export(
 
 
 @app.command("list")
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], data: DataOption = None) -> None:
     """List what a spec can name, a line each."""
     from harness.overview import print_names
     from harness.support import as_markdown
 
     with clear_errors():
+        _use_data(data)
         if kind is Kind.support:
             typer.echo(as_markdown())
             return
@@ -175,31 +198,37 @@ def cell(
     store: Annotated[Path | None, typer.Option(help="The store; the ones below results/ by default.")] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Measure the cell again; both records are kept.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show the newest record beside the one before.")] = False,
+    data: DataOption = None,
 ) -> None:
     """Show one cell, or measure it again (--rerun --diff)."""
-    from harness.overview import print_cell
+    from harness.overview import print_cell, print_mismatches
     from harness.progress import ProgressLine
     from harness.runner import remeasure
 
     with clear_errors(), _find(cell_id, store) as opened:
+        _use_data(data)
         found = opened.find_cell(cell_id)
         console = _console()
-        failed = False
+        summary = None
         if rerun:
             with ProgressLine(console) as progress:
-                failed = remeasure(found, opened, listener=progress).failed > 0
+                summary = remeasure(found, opened, listener=progress)
         print_cell(found, opened.history(found.id), console, diff=diff)
-        if failed:
+        if summary:
+            print_mismatches(summary.mismatches, console)
+        if summary and summary.failed:
             raise typer.Exit(FAILED)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(data: DataOption = None) -> None:
     """Say what works on this machine and what does not.
 
     Exits with 1 when a sweep could not run."""
     from harness.doctor import examine
 
+    with clear_errors():
+        _use_data(data)
     console = _console()
     findings = list(examine(EXPERIMENTS))
     width = max(len(finding.subject) for finding in findings)
@@ -208,6 +237,37 @@ def doctor() -> None:
         console.print(f"{marks[finding.state]} {finding.subject:<{width}}  ", finding.words, highlight=False)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def static(
+    target: Annotated[
+        str, typer.Option(metavar="NAMES", help="GPUs to compile for, as in sm_80,sm_90; these two by default.")
+    ] = "",
+    check: Annotated[bool, typer.Option("--check", help="Compare with the committed baseline.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Make the kernels as they are the baseline.")] = False,
+    only: Annotated[
+        str, typer.Option(metavar="TEXT", help="Take kernels whose name holds this, as in forward/N=1024.")
+    ] = "",
+) -> None:
+    """Compile every kernel and show what it costs, without a GPU.
+
+    Registers, spills, shared memory, resident warps and the instructions of the inner loop, as the compiler leaves
+    them. With --check, exits with 1 when something got worse."""
+    from harness.static import report
+
+    with clear_errors():
+        if check and write:
+            raise UsageError("--check compares and --write replaces: choose one")
+        if write and only:
+            raise UsageError("--write takes all kernels; leave --only out")
+        targets = report.targets(target)
+        if check and not report.check(targets, only=only, say=typer.echo):
+            raise typer.Exit(FAILED)
+        if write and not report.write(targets, say=typer.echo):
+            raise typer.Exit(FAILED)
+        if not (check or write):
+            report.show(targets, only=only, say=typer.echo)
 
 
 @app.command()
@@ -222,26 +282,55 @@ def schema() -> None:
 
 @app.command()
 def train(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of clean training images.")],
-    name: Annotated[str, typer.Option(help="Name of the weights; a file and a card are written.")],
-    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path(),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 2500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, patches, noise, k and window.")] = 0,
-    data: Annotated[str, typer.Option(help="What the images are, for the card.")] = "",
-    licence: Annotated[str, typer.Option(help="Their licence as its source states it, for the card.")] = "",
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A training spec, or the name of one in experiments/train.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to train in; results/training/<name> by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint there.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in steps=200 or windows.1.top_k=[8, 16]."),
+    ] = None,
 ) -> None:
-    """Train the small network for gray denoising.
+    """Train a network by a spec and write its weights and their card.
 
-    Noise of sigma 25, with k and window drawn at random at each step, on one process."""
-    from harness.progress import TrainingLine
-    from harness.training import Recipe, fit, read_folder, ship
+    Started by torchrun, it trains on several processes. Exits with 1 when the training failed."""
+    import importlib.util
+
+    if importlib.util.find_spec("lightning_fabric") is None:
+        typer.echo("training needs Lightning Fabric: pip install -c constraints.txt -e '.[train]'", err=True)
+        raise typer.Exit(WRONG_INPUT)
+    from harness.training import spec as specs
+    from harness.training.checkpoints import CheckpointFailed
+    from harness.training.devices import WrongProcesses
+    from harness.training.loop import Diverged
+    from harness.training.progress import Board, NoTensorBoard, TrainingLine
+    from harness.training.run import Event, WrongFolder
+    from harness.training.run import train as run_training
 
     with clear_errors():
-        recipe = Recipe(steps=steps, seed=seed)
-        line = TrainingLine(_console(), steps)
-        network = fit(recipe, read_folder(images), report=line)
-        card = ship(recipe, network, name=name, folder=out, minutes=line.minutes, data=data, licence=licence)
-        typer.echo(card.resolve())
+        path = Path(spec)
+        if not path.exists() and (named := EXPERIMENTS / "train" / f"{spec}.yaml").is_file():
+            path = named
+        loaded = specs.load(path, set_ or ())
+        folder = out or RESULTS / "training" / loaded.name
+        try:
+            board = Board(folder / "tensorboard") if loaded.tensorboard else None
+            with TrainingLine(_console(), loaded) as line:
+
+                def listen(event: Event) -> None:
+                    for listener in (line, board):
+                        if listener is not None:
+                            listener(event)
+
+                run_training(loaded, folder, resume=resume, listener=listen)
+        except (WrongFolder, WrongProcesses, NoTensorBoard) as error:
+            raise UsageError(str(error)) from None
+        except (Diverged, CheckpointFailed) as error:
+            typer.echo(f"{error}\nthe newest checkpoint in {folder} is good; --resume goes on from it", err=True)
+            raise typer.Exit(FAILED) from None
 
 
 @app.command()
@@ -286,6 +375,7 @@ def eval_(
     crop: Annotated[int | None, typer.Option(min=0, help="Pixels cut from each border instead of its own.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
     csv_: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row for each image.")] = None,
+    data: DataOption = None,
 ) -> None:
     """Score restored images of any method against a dataset.
 
@@ -299,6 +389,7 @@ def eval_(
             return
         if folder is None or not dataset or not protocol:
             raise UsageError("write: semanir-bench eval DIR --dataset NAME --protocol NAME; --protocol list shows all")
+        _use_data(data)
         try:
             found = evaluate.evaluate(folder, dataset, evaluate.judgement(protocol, crop=crop))
         except evaluate.EvaluationError as error:
@@ -324,11 +415,6 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="The data root; SEMANIR_DATA or the user's data directory by default."),
-]
 
 
 @data_app.command("list")
@@ -384,7 +470,7 @@ def data_fetch(
     from harness.fetch import entry_of, fetch, folder_for
 
     with clear_errors():
-        _use_data(data)
+        _use_data(data, fills=True)
         entry = entry_of(name)
         console = _console()
         received: dict[str, int] = {}
@@ -415,7 +501,7 @@ def data_add(
     from harness import datasets
 
     with clear_errors():
-        _use_data(data)
+        _use_data(data, fills=True)
         count = datasets.add(name, gt, lq)
         typer.echo(f"{name}: {count} {'pairs' if lq else 'images'}; name it on the axis dataset of a spec")
 
@@ -444,10 +530,16 @@ def data_leaks(
         typer.echo("no training image is a test image")
 
 
-def _use_data(root: Path | None) -> None:
-    """Make a folder the data root of this process and its workers."""
-    if root is not None:
-        os.environ["SEMANIR_DATA"] = str(root)
+def _use_data(root: Path | None, *, fills: bool = False) -> None:
+    """Make a folder the data root of this process and its workers; a command that fills it may make it, too."""
+    if root is None:
+        return
+    root = root.expanduser().absolute()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--data {root} is a file; name a folder that holds test/<Name>")
+    if not fills and not root.exists():
+        raise UsageError(f"--data {root} does not exist; name a folder that holds test/<Name>, or make it")
+    os.environ["SEMANIR_DATA"] = str(root)
 
 
 class UsageError(Exception):
@@ -460,12 +552,13 @@ def clear_errors() -> Iterator[None]:
     from harness.catalog import UnknownName
     from harness.datasets import DatasetError
     from harness.spec import SpecError
+    from harness.static.cost import StaticError
     from harness.store import StoreError
     from reports.publish import ReportError
 
     try:
         yield
-    except (SpecError, StoreError, UnknownName, DatasetError, ReportError, UsageError) as error:
+    except (SpecError, StoreError, UnknownName, DatasetError, ReportError, UsageError, StaticError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
@@ -479,7 +572,7 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 
-def _load(spec: str, overrides: list[str] | None) -> ExperimentSpec:
+def _load(spec: str, overrides: list[str] | None, *, smoke: bool = False) -> ExperimentSpec:
     from harness.spec import load
 
     path = Path(spec)
@@ -487,7 +580,7 @@ def _load(spec: str, overrides: list[str] | None) -> ExperimentSpec:
         path = path / "spec.yaml"
     elif not path.exists() and (EXPERIMENTS / spec / "spec.yaml").is_file():
         path = EXPERIMENTS / spec / "spec.yaml"
-    return load(path, overrides or ())
+    return load(path, overrides or (), smoke=smoke)
 
 
 def _open(folder: Path) -> ResultStore:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness import tiles
 from harness.record import Cell
 
 # B images   c channels   h w input pixels   H W output pixels (scale * h, scale * w)
@@ -16,31 +17,16 @@ from harness.record import Cell
 Restore = Callable[[Tensor], Tensor]
 """`B C h w` -> `B c H W`: a network, or one that is applied in one of the ways of this module."""
 
-OVERLAP_SHARE = 4
-"""Neighbouring tiles share this part of their side: a quarter."""
-LEAST_OVERLAP = 16
-"""Input pixels that they share at least, so a tile has at least twice as many."""
-GRID = 16
-"""Input pixels: tiles begin at multiples where a cell names no window. Windows of 8 tokens, of one or two pixels
-each, folded pixels and the phase of a mosaic then lie in a tile as they lie in the whole image."""
-
 
 def restorer(network: Restore, cell: Cell, *, scale: int) -> Restore:
     """Return a network applied as its cell asks: `tile`, then `ensemble` around it."""
     restore = network
     if cell.tile is not None:
-        # A token is one pixel or two; twice the window holds whole windows of both.
-        grid = 2 * cell.window if cell.window else GRID
-        overlap = overlap_of(cell.tile)
+        grid, overlap = tiles.grid_of(cell.window), tiles.overlap_of(cell.tile)
         restore = partial(restore_tiled, restore, tile=cell.tile, overlap=overlap, scale=scale, multiple=grid)
     if cell.ensemble == "x8":
         restore = partial(restore_ensemble, restore)
     return restore
-
-
-def overlap_of(tile: int) -> int:
-    """Return the input pixels that neighbouring tiles of this side share at least: a quarter, and 16 or more."""
-    return max(LEAST_OVERLAP, tile // OVERLAP_SHARE)
 
 
 def restore_tiled(
@@ -64,20 +50,10 @@ def restore_tiled(
     Raises `ValueError` for an overlap under 16, a tile under twice its overlap, no room for a step of `multiple`,
     and a network that does not answer at `scale`.
     """
-    if overlap < LEAST_OVERLAP:
-        raise ValueError(f"tiles overlap by {overlap} pixels; seams need at least {LEAST_OVERLAP} to disappear")
-    if tile < 2 * overlap:
-        raise ValueError(
-            f"a tile of {tile} pixels is under twice its overlap of {overlap}; take at least {2 * overlap}"
-        )
-    if tile - overlap < multiple:
-        least = overlap + multiple
-        raise ValueError(
-            f"tiles of {tile} pixels that overlap by {overlap} cannot begin at multiples of {multiple}; "
-            f"take at least {least}"
-        )
+    if (reason := tiles.unsupported(tile, overlap, multiple)) is not None:
+        raise ValueError(reason)
     height, width = image.shape[-2:]
-    rows, columns = (_spans(side, tile, overlap, multiple) for side in (height, width))
+    rows, columns = (tiles.spans(side, tile, overlap, multiple) for side in (height, width))
 
     def restored(top: int, bottom: int, left: int, right: int) -> Tensor:
         piece = network(image[..., top:bottom, left:right])
@@ -112,17 +88,6 @@ def restore_ensemble(network: Restore, image: Float[Tensor, "B C h w"]) -> Float
             total = back if total is None else total + back
     assert total is not None
     return (total / 8).to(restored.dtype)
-
-
-def _spans(side: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
-    """Return begin and end of tiles that cover an axis, spread evenly; the last one may end early, at the border."""
-    if side <= tile:
-        return [(0, side)]
-    last = -(-(side - tile) // multiple)  # in steps of `multiple`, as all below
-    longest_step = (tile - overlap) // multiple
-    intervals = -(-last // longest_step)
-    begins = [multiple * (index * last // intervals) for index in range(intervals + 1)]
-    return [(begin, min(begin + tile, side)) for begin in begins]
 
 
 def _joined(pieces: Iterator[tuple[int, Tensor]], length: int, *, axis: int) -> Tensor:

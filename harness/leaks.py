@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from harness import datasets
-from harness.channels import gray_uint8
+from harness.channels import to_8_bits, to_gray
 from harness.datasets import DatasetError, Image, registry
 
 # N corners of an image   B bits   P pairs of corners that look alike
@@ -164,7 +164,7 @@ class _Seen:
     def __init__(self, image: Image) -> None:
         self.name = image.name
         self.sha256 = hashlib.sha256(repr(image.pixels.shape).encode() + image.pixels.tobytes()).hexdigest()
-        gray = gray_uint8(image.pixels)[..., 0]
+        gray = to_8_bits(to_gray(image.pixels))[..., 0]
         self.height, self.width = gray.shape
         self.scales, self.sizes = _sizes(gray)
         self._gray = gray

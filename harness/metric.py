@@ -36,7 +36,12 @@ class Metric:
     """True where the task's protocol decides the value, so its id is part of the record's key."""
     restores: bool = False
     """True where every image of the cell is restored for it; for the forecast."""
+    whole: bool = False
+    """True where it runs the network on a whole input, whatever the cell's tile, as all that is timed does; for the
+    forecast."""
     timed: bool = False
     """True where the spec's timing rule decides the value. Nothing is timed before it agrees with the reference."""
+    side_by_side: bool = False
+    """True where it times every backend of the catalog beside the cell's own, each after a check of its own."""
     fresh_process: bool = False
     """True where the number is only right in an interpreter that has run nothing else."""

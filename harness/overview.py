@@ -14,29 +14,34 @@ from rich.text import Text
 
 from harness import catalogs, datasets
 from harness.catalog import Catalog
+from harness.datasets import registry
+from harness.inputs import Mismatch
 from harness.plan import Plan
 from harness.record import Cell, Failed, Measured, Record, Skipped
 from harness.runner import Summary
 
 SHOWN_CELLS = 24
-"""Cells of a plan that are listed one by one; of more, only counts are shown."""
+"""Cells of a plan that are listed one by one; of more, only counts are shown unless all are asked for."""
+SHOWN_MISMATCHES = 6
+"""Unlike inputs that a run's summary names; a report names all."""
 
 
-def print_plan(plan: Plan, console: Console) -> None:
-    """Print the question, the cells, what they are expected to take, and the reasons of all skips."""
+def print_plan(plan: Plan, console: Console, *, whole: bool = False) -> None:
+    """Print the question, the cells (with `whole` all of them), their forecasts, and the reasons of all skips."""
+    shown = len(plan.cells) if whole else SHOWN_CELLS
     total = plan.total
     console.print(f"{plan.spec.name}: {plan.spec.question}", highlight=False)
     varying = _varying([planned.cell for planned in plan.cells])
     if plan.cells:
         table = _table("cell", *varying, "metrics", "memory", "time")
-        for planned in plan.cells[:SHOWN_CELLS]:
+        for planned in plan.cells[:shown]:
             values = [str(getattr(planned.cell, axis)) for axis in varying]
             memory, seconds = planned.forecast.bytes / 2**20, planned.forecast.seconds
             cost = [str(len(planned.metrics)), f"{memory:,.0f} MiB", f"{seconds:,.1f} s"]
             _add(table, planned.cell.id[:8], *values, *cost)
         console.print(table)
-        if len(plan.cells) > SHOWN_CELLS:
-            console.print(f"and {len(plan.cells) - SHOWN_CELLS:,} more cells")
+        if (more := len(plan.cells) - shown) > 0:
+            console.print(f"and {more:,} more cells; --all lists them")
     reasons = Counter(skip.reason for skip in plan.skipped)
     if reasons:
         table = _table("skipped", "because")
@@ -52,13 +57,22 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def print_summary(summary: Summary, folder: Path, console: Console) -> None:
-    """Print how a run ended, and what to do next."""
+    """Print how a run ended, whether its cells saw the same inputs, and what to do next."""
     console.print(
         f"{summary.measured:,} numbers measured ({summary.reused:,} of them before), {summary.skipped:,} skipped, "
         f"{summary.failed:,} failed, in {_duration(summary.seconds)}.",
         highlight=False,
     )
+    print_mismatches(summary.mismatches, console)
     console.print(f"Now: semanir-bench report {folder}", highlight=False)
+
+
+def print_mismatches(found: Sequence[Mismatch], console: Console) -> None:
+    """Print which images cells saw degraded in different ways; nothing where there are none."""
+    for mismatch in found[:SHOWN_MISMATCHES]:
+        console.print(f"not the same input: {mismatch.words}", highlight=False, markup=False)
+    if (more := len(found) - SHOWN_MISMATCHES) > 0:
+        console.print(f"and {more:,} more images that are not the same; the report names them all", highlight=False)
 
 
 def print_names(kind: str, experiments: Path, console: Console) -> None:
@@ -141,13 +155,22 @@ def _names(kind: str, experiments: Path) -> Iterator[tuple[str, str]]:
                     yield f"{family}/{configuration}".removesuffix("/"), model.summary
         case "datasets":
             for name in datasets.names():
-                bundled = name == datasets.BUNDLED
-                yield name, "scikit-image's photographs" if bundled else str(datasets.data_root() / "test" / name)
+                yield name, _place(name)
         case "experiments":
             from harness.spec import load
 
             for path in sorted(experiments.rglob("spec.yaml")):
                 yield path.parent.relative_to(experiments).as_posix(), load(path).question
+
+
+def _place(dataset: str) -> str:
+    """Say where the images of a dataset that is here lie, or what they are made of."""
+    if dataset == datasets.BUNDLED:
+        return "scikit-image's photographs"
+    if (folder := datasets.folder_of(dataset)) is not None:
+        return str(folder)
+    entry = registry.find(dataset)
+    return f"made of {entry.derived.of}" if entry and entry.derived else ""
 
 
 def _summaries(catalog: Catalog[Any]) -> Iterator[tuple[str, str]]:

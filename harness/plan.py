@@ -8,14 +8,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import datasets
+from harness import datasets, tiles
 from harness.catalog import suggest
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
+from harness.metric import Metric
 from harness.record import Cell
 from harness.spec import AXES, ExperimentSpec, SpecError, Sweep, matches
 from harness.weights import missing
@@ -33,12 +34,17 @@ FLOPS_PER_SECOND: dict[DeviceKind, float] = {"cpu": 2e10, "cuda": 5e12}
 """Nominal rate at which a forward pass is taken to run: one processor core, one data-centre accelerator."""
 INTERPRETED = 700.0
 """How much longer attention takes on a device on which the backend's time says nothing."""
+QUANTITIES = 2
+"""Contests of one metric that times contenders side by side."""
 PROCESS_START_S = 3.0
 READING_S = 0.15
 """What any metric takes beside forward passes, the check of agreement included."""
+TURNS = {"none": 1, "x8": 8}
+"""Forward passes that an ensemble takes for one."""
 UNKNOWN_IMAGES = 10
 """Images that stand for a whole dataset."""
 MIN_PREFIX = 4
+NO_CUDA = "no CUDA device on this machine"
 COLLAPSING = ("backend", "window", "top_k", "sharing", "similarity", "shift", "score", "weights")
 """Axes that some models do not use; there a cell takes their default, so that it comes once."""
 
@@ -48,7 +54,8 @@ class Forecast:
     """What a cell is expected to take: crude, made without running anything, and never a measurement."""
 
     bytes: int
-    """Parameters, live feature maps and the largest working memory of the backend, one forward pass."""
+    """Parameters, live feature maps and the largest working memory of the backend, one forward pass: on a tile
+    where nothing of the cell needs the whole input."""
     seconds: float
     """All its metrics, at nominal rates."""
 
@@ -106,16 +113,17 @@ def expand(spec: ExperimentSpec, *, only: Sequence[str] = (), cuda: bool | None 
     for cell in _chosen(list(_unfold(spec)), only):
         wanted = [choice.name for choice in spec.metrics if choice.admits(cell)]
         rules = [rule for rule in spec.exclude if matches(rule.where, cell)]
-        cost = judge.cost(cell)
-        refusal = judge.refusal(cell, cost)
+        takes = judge.takes(cell)
+        refusal = judge.refusal(cell, takes)
         reasons: dict[str, str | None] = {}
         for name in wanted:
             excluded = next((rule.reason for rule in rules if rule.forbids(name)), None)
-            reasons[name] = excluded or refusal or METRICS[name].unsupported(cell)
+            reasons[name] = excluded or refusal or judge.refusal_of(METRICS[name], cell, takes)
         skipped += [Skip(cell, name, reason) for name, reason in reasons.items() if reason is not None]
         if measured := tuple(name for name in wanted if reasons[name] is None):
-            seconds = _seconds(cell, measured, cost.forward_s, spec)
-            planned.append(PlannedCell(cell, measured, Forecast(cost.bytes, seconds)))
+            metrics = [METRICS[name] for name in measured]
+            most = max(takes.bytes_of(metric) for metric in metrics)
+            planned.append(PlannedCell(cell, measured, Forecast(most, _seconds(cell, metrics, takes, spec))))
     return Plan(spec, tuple(planned), tuple(skipped))
 
 
@@ -197,7 +205,7 @@ def _chosen(cells: list[Cell], only: Sequence[str]) -> list[Cell]:
     for item in only:
         axis, equals, listed = (part.strip() for part in item.partition("="))
         if equals:
-            known = sorted({_text(getattr(cell, axis)) for cell in cells}) if axis in AXES else []
+            known = list(dict.fromkeys(_text(getattr(cell, axis)) for cell in cells)) if axis in AXES else []
             separator = ";" if axis == "setting" else ","
             wanted = {value.strip() for value in listed.split(separator)}
             filters[axis] = filters.get(axis, set()) | wanted
@@ -240,11 +248,26 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Cost:
-    """What the network of a cell says of itself: why it cannot run, or what a forward pass takes."""
+    """What a network says of itself: why it cannot run, or what a forward pass takes."""
 
     reason: str | None
     bytes: int = 0
-    forward_s: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Takes:
+    """What a cell takes."""
+
+    whole: _Cost
+    """Of one forward pass on its whole input."""
+    restoring: _Cost
+    """Of one restored image: the memory of a forward pass on its largest tile, the time of all tiles and turns."""
+
+    def bytes_of(self, metric: Metric) -> int:
+        """Return the memory that a metric needs at once."""
+        whole = metric.whole or metric.timed or metric.fresh_process
+        return self.whole.bytes if whole else self.restoring.bytes
 
 
 @dataclass
@@ -253,44 +276,82 @@ class _Judge:
 
     spec: ExperimentSpec
     cuda: Callable[[], bool]
-    _by_cell: dict[tuple[object, ...], _Cost] = field(default_factory=dict)
+    _by_cell: dict[tuple[object, ...], _Takes] = field(default_factory=dict)
     _by_request: dict[tuple[str, str, Request], _Cost] = field(default_factory=dict)
     _by_dataset: dict[tuple[str, str, str, int | None], str | None] = field(default_factory=dict)
 
-    def cost(self, cell: Cell) -> _Cost:
+    def takes(self, cell: Cell) -> _Takes:
         # fmt: off
         key = (cell.model, cell.task, cell.setting, cell.backend, cell.top_k, cell.window, cell.sharing,
                cell.similarity, cell.shift, cell.score,
-               cell.image_size, cell.batch, cell.dtype, cell.device)
+               cell.image_size, cell.batch, cell.tile, cell.ensemble, cell.dtype, cell.device)
         # fmt: on
         if key not in self._by_cell:
-            asked = (cell.model, cell.backend, request_for(cell))
-            if asked not in self._by_request:
-                self._by_request[asked] = _network_cost(*asked)
-            self._by_cell[key] = self._by_request[asked]
+            request = request_for(cell)
+            whole = self._cost(cell, request)
+            restoring = self._restoring(cell, replace(request, batch=1)) if whole.reason is None else whole
+            self._by_cell[key] = _Takes(whole, restoring)
         return self._by_cell[key]
 
+    def _restoring(self, cell: Cell, image: Request) -> _Cost:
+        """Add up the tiles of an image in all turns; one that is not cut is a single tile."""
+        tile = cell.tile or max(image.height, image.width)
+        placed = (tile, tiles.overlap_of(tile), tiles.grid_of(cell.window))
+        if cell.tile and (reason := tiles.unsupported(*placed)) is not None:
+            return _Cost(reason)
+        heights, widths = (
+            [end - begin for begin, end in tiles.spans(side, *placed)] for side in (image.height, image.width)
+        )
+        pieces = Counter(itertools.product(heights, widths))
+        costs = {size: self._cost(cell, replace(image, height=size[0], width=size[1])) for size in pieces}
+        return _Cost(
+            reason=None,
+            bytes=max(cost.bytes for cost in costs.values()),
+            seconds=TURNS[cell.ensemble] * sum(count * costs[size].seconds for size, count in pieces.items()),
+        )
+
+    def _cost(self, cell: Cell, request: Request) -> _Cost:
+        asked = (cell.model, cell.backend, request)
+        if asked not in self._by_request:
+            self._by_request[asked] = _network_cost(*asked)
+        return self._by_request[asked]
+
     def absence(self, cell: Cell) -> str | None:
-        """Return why the cell's dataset cannot give its images, or None."""
+        """Return why the cell's images cannot be had, from its dataset or for want of what degrades them, or None."""
         key = (cell.dataset, cell.task, cell.setting, cell.images)
         if key not in self._by_dataset:
-            pairs = datasets.wants_pairs(TASKS[cell.task].parse(cell.setting))
-            self._by_dataset[key] = datasets.absent(cell.dataset, task=cell.task, pairs=pairs, images=cell.images)
+            setting = TASKS[cell.task].parse(cell.setting)
+            material = TASKS[cell.task].material(setting)
+            self._by_dataset[key] = (material.missing() if material else None) or datasets.absent(
+                cell.dataset,
+                task=cell.task,
+                pairs=datasets.wants_pairs(setting),
+                average=datasets.wants_average(setting),
+                images=cell.images,
+            )
         return self._by_dataset[key]
 
-    def refusal(self, cell: Cell, cost: _Cost) -> str | None:
+    def refusal(self, cell: Cell, takes: _Takes) -> str | None:
         """Return the first reason why nothing of the cell can be measured, or None."""
         if cell.top_k is not None and cell.window is not None and cell.top_k > cell.window**2:
             return f"top_k {cell.top_k} exceeds the {cell.window**2} tokens of window {cell.window}"
-        if cost.reason is not None:
-            return cost.reason
+        if takes.whole.reason is not None:
+            return takes.whole.reason
         if (reason := self.absence(cell)) is not None:
             return reason
         if cell.device == "cuda" and not self.cuda():
-            return "no CUDA device on this machine"
-        allowed = self.spec.budget.memory_mib * 2**20
-        if cost.bytes > allowed:
-            return f"needs about {_gib(cost.bytes)}; budget.memory_mib allows {_gib(allowed)}"
+            return NO_CUDA
+        return None
+
+    def refusal_of(self, metric: Metric, cell: Cell, takes: _Takes) -> str | None:
+        """Return why this metric cannot be measured of a cell that can be run, or None."""
+        needed, allowed = takes.bytes_of(metric), self.spec.budget.memory_mib * 2**20
+        if needed > allowed:
+            return f"needs about {_gib(needed)}; budget.memory_mib allows {_gib(allowed)}"
+        if (reason := metric.unsupported(cell)) is not None:
+            return reason
+        if metric.restores and takes.restoring.reason is not None and missing(cell) is None:
+            return takes.restoring.reason
         return None
 
 
@@ -318,19 +379,23 @@ def _network_cost(name: str, backend_name: str, request: Request) -> _Cost:
     return _Cost(
         reason=None,
         bytes=(model.parameters(request) + LIVE_MAPS * live) * item + extra,
-        forward_s=flops / FLOPS_PER_SECOND[request.device],
+        seconds=flops / FLOPS_PER_SECOND[request.device],
     )
 
 
-def _seconds(cell: Cell, metrics: Sequence[str], forward_s: float, spec: ExperimentSpec) -> float:
-    """Forecast a cell: a pass an image where restorations are judged, the timing rule, fresh processes."""
-    timing = spec.timing
-    wanted = [METRICS[name] for name in metrics]
-    total = READING_S * len(wanted)
-    if any(metric.restores for metric in wanted) and missing(cell) is None:
-        total += forward_s * (cell.images or UNKNOWN_IMAGES)
-    for metric in wanted:
-        if metric.timed:
+def _seconds(cell: Cell, metrics: Sequence[Metric], takes: _Takes, spec: ExperimentSpec) -> float:
+    """Forecast a cell: every image restored where one is judged, the timing rule, fresh processes."""
+    timing, forward_s = spec.timing, takes.whole.seconds
+    images = cell.images or UNKNOWN_IMAGES
+    total = READING_S * len(metrics)
+    if any(metric.restores for metric in metrics) and missing(cell) is None:
+        total += images * takes.restoring.seconds
+    for metric in metrics:
+        if metric.restores and metric.whole:
+            total += images * TURNS[cell.ensemble] * forward_s
+        if metric.side_by_side:
+            total += QUANTITIES * timing.cap_ms / 1e3
+        elif metric.timed:
             total += max(timing.warmup_ms / 1e3, forward_s) + timing.samples * max(timing.sample_ms / 1e3, forward_s)
         if metric.fresh_process:
             total += PROCESS_START_S + forward_s

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,9 +20,6 @@ from rich.progress import (
 from harness.executors.local import Measuring, WorkerStarting
 from harness.record import Cell, Failed, Record
 from harness.runner import CellFinished, CellStarted, Event, PlanStarted, RunFinished, Waiting
-
-if TYPE_CHECKING:
-    from harness.training import Step
 
 PLAIN_SECONDS = 5.0
 """Between two lines where nobody sees a bar."""
@@ -115,23 +111,3 @@ class ProgressLine:
         self._said = now
         left = (now - self._begun) / max(self._behind, 1) * (self._total - self._behind)
         self.console.print(f"{self._behind}/{self._total} cells, about {left:.0f} s left: {escape(words)}")
-
-
-class TrainingLine:
-    """A listener of `harness.training.fit`: a line every hundred steps."""
-
-    def __init__(self, console: Console, steps: int) -> None:
-        self.console = console
-        self.steps = steps
-        self.minutes = 0.0
-        self._losses: list[float] = []
-
-    def __call__(self, step: Step) -> None:
-        """Take note of one step."""
-        self.minutes = step.seconds / 60
-        self._losses.append(step.loss)
-        if step.number % 100 == 0 or step.number == self.steps:
-            left = self.minutes / step.number * (self.steps - step.number)
-            mean = sum(self._losses) / len(self._losses)
-            self.console.print(f"step {step.number}/{self.steps}, loss {mean:.5f}, about {left:.1f} min left")
-            self._losses.clear()

@@ -92,6 +92,8 @@ class Timing(Frozen):
     """Samples taken; all are stored."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads that torch may use while it is timed."""
+    cap_ms: float = Field(default=15_000.0, gt=0, le=3_600_000)
+    """Where contenders are sampled side by side until their medians are known to 1 %: when to stop all the same."""
 
     @cached_property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from harness.catalogs import METRICS, TASKS
 from harness.environment import TREE, machine, revision
 from harness.executors.local import LocalExecutor, Measuring, WorkerStarting
 from harness.executors.messages import Taken
+from harness.inputs import Mismatch, mismatches
 from harness.plan import Plan
 from harness.record import Cell, Environment, Outcome, Record, Skipped, Timing, record_key
 from harness.sources import source_digest
@@ -101,6 +102,8 @@ class Summary:
     reused: int
     """Of these, how many had been measured before this run."""
     seconds: float
+    mismatches: tuple[Mismatch, ...] = ()
+    """Images that some of the plan's cells and other records of the store saw degraded in different ways."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,7 @@ def _finish(store: ResultStore, wanted: Sequence[_Wanted], listener: Listener, *
         failed=counts.total(),
         reused=reused,
         seconds=time.monotonic() - begun,
+        mismatches=mismatches(store.inputs(), touching=(one.cell for one in wanted)),
     )
     listener(RunFinished(summary))
     return summary

@@ -89,9 +89,10 @@ def _digest(backend: str, family: str, task: str, metric: str, weights: str, ima
     if METRICS[metric].timed:  # what a backend must pass before it is timed
         roots.append("harness.agreement")
     files: dict[str, Path] = {}
-    if backend != "none":
-        roots += [BACKENDS.module_of(backend), BACKENDS[backend].module]
-        files |= _files_under(BACKENDS.module_of(backend))
+    contenders = BACKENDS.names() if METRICS[metric].side_by_side else [backend] if backend != "none" else []
+    for name in contenders:
+        roots += [BACKENDS.module_of(name), BACKENDS[name].module]
+        files |= _files_under(BACKENDS.module_of(name))
     packages = FIRST_PARTY | {root.partition(".")[0] for root in roots}
     for root in roots:
         files |= _closure_of(root, packages)
@@ -121,7 +122,13 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _fingerprint(dataset: str, images: int | None, task: str, setting: str) -> str:
-    return datasets.fingerprint(dataset, images=images, pairs=datasets.wants_pairs(TASKS[task].parse(setting)))
+    """Digest the files that make a cell's images: those of its dataset, and one that the degradation reads."""
+    parsed = TASKS[task].parse(setting)
+    found = datasets.fingerprint(
+        dataset, images=images, pairs=datasets.wants_pairs(parsed), average=datasets.wants_average(parsed)
+    )
+    material = TASKS[task].material(parsed)
+    return found if material is None else f"{found} {material.path} {material.sha256()}"
 
 
 @cache

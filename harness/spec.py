@@ -17,6 +17,7 @@ from harness.catalog import suggest
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
 from harness.record import Cell, Frozen, Timing, digest
 from harness.task import InvalidSetting
+from harness.weights import unknown as unknown_weights
 from harness.yaml_lines import (
     Items,
     Node,
@@ -31,6 +32,7 @@ from harness.yaml_lines import (
     resolve,
     shown,
 )
+from semanir.model import Request
 
 AxisValue = str | int | None
 Conditions = dict[str, tuple[AxisValue, ...]]
@@ -133,6 +135,10 @@ class ExperimentSpec(Frozen):
     """What a cell and the whole spec may take."""
     exclude: tuple[Exclusion, ...] = ()
     """Cells that are skipped with the rule's reason; the first rule that matches speaks."""
+    awaited: tuple[str, ...] = ()
+    """Weights that do not exist yet: what needs them is skipped, where any other unknown name is a mistake."""
+    smoke: tuple[str, ...] = ()
+    """Overrides, as `--set` takes them, that make of it something tiny that runs every line anywhere (`--smoke`)."""
     text: str
     """The file as it was written."""
     path: Path
@@ -140,7 +146,7 @@ class ExperimentSpec(Frozen):
     @cached_property
     def digest(self) -> str:
         """Digest of what decides the cells and their metrics; words, place and comments do not count."""
-        return digest(self.model_dump(mode="json", exclude={"name", "question", "text", "path"}))
+        return digest(self.model_dump(mode="json", exclude={"name", "question", "awaited", "smoke", "text", "path"}))
 
     def values(self, axis: str) -> tuple[AxisValue, ...]:
         """Return the values that an axis other than `setting` takes in any sweep, each once."""
@@ -161,11 +167,11 @@ def matches(where: Conditions, cell: Cell) -> bool:
     return all(getattr(cell, axis) in values for axis, values in where.items())
 
 
-def load(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentSpec:
+def load(path: Path | str, overrides: Sequence[str] = (), *, smoke: bool = False) -> ExperimentSpec:
     """Read a spec, with `--set` overrides such as `axes.top_k=64,128` or `timing.samples=5`.
 
     Lists are split at commas; the settings of `axes.setting.denoise=sigma=15;sigma=25` at semicolons. What is set
-    below `axes` is set in every sweep of a spec that has several.
+    below `axes` is set in every sweep of a spec that has several. `smoke` sets the spec's own `smoke` first.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     path = Path(path)
@@ -177,6 +183,8 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentSpec:
     if root is None:
         raise SpecError(problems)
     reader = _Reader(problems)
+    for override in _smoke_lines(root, path, problems) if smoke else ():
+        root = _override(root, override, problems, option="smoke")
     for override in overrides:
         root = _override(root, override, problems)
     spec = reader.spec(root, text, path)
@@ -232,6 +240,8 @@ def json_schema() -> dict[str, Any]:
             },
             "timing": {**Timing.model_json_schema(), "description": describe["timing"]},
             "budget": {**Budget.model_json_schema(), "description": describe["budget"]},
+            "awaited": {"description": describe["awaited"], **_one_or_more({"type": "string", "minLength": 1})},
+            "smoke": {"description": describe["smoke"], **_one_or_more({"type": "string", "pattern": "="})},
             "exclude": {
                 "type": "array",
                 "description": describe["exclude"],
@@ -306,7 +316,8 @@ def _unknown_name(axis: str, name: str) -> str | None:
                 return str(error)
             return None
         case "weights":
-            return None if name.strip() else "is blank; write `none`, `shipped` or the name of trained weights"
+            blank = "is blank; write `none`, `shipped` or the name of trained weights"
+            return unknown_weights(name) if name.strip() else blank
     return None
 
 
@@ -330,9 +341,19 @@ def _validator(axis: str) -> Callable[[object], object]:
     return TypeAdapter(annotated, config=ConfigDict(strict=True)).validate_python
 
 
-def _override(root: Node, override: str, problems: list[Problem]) -> Node:
+def _smoke_lines(root: Node, path: Path, problems: list[Problem]) -> tuple[str, ...]:
+    """Return the overrides of the spec's `smoke`; what is wrong with the list itself is found where it is read."""
+    if not isinstance(root, Table) or "smoke" not in root.entries:
+        remedy = "write a list of overrides, as in [axes.image_size=32, timing.samples=2], or leave --smoke out"
+        problems.append(Problem(Place(str(path)), "smoke", f"the spec has none; {remedy}"))
+        return ()
+    _, listed = root.entries["smoke"]
+    return tuple(node.text for node in _nodes(listed) if isinstance(node, Scalar))
+
+
+def _override(root: Node, override: str, problems: list[Problem], option: str = "--set") -> Node:
     """Return the tree with the value of `axes.top_k=64,128` in its place; the usual checks see it there."""
-    place = Place(f"--set {override if override.isprintable() else shown(override)}")
+    place = Place(f"{option} {override if override.isprintable() else shown(override)}")
     dotted, equals, raw = override.partition("=")
     keys = [key.strip() for key in dotted.split(".")]
     if not equals or not all(keys):
@@ -385,10 +406,11 @@ class _Reader:
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
+        self._awaited: tuple[str, ...] = ()
 
     def spec(self, root: Node, text: str, path: Path) -> ExperimentSpec | None:
         """Return the spec; None where anything was reported."""
-        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude")
+        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "awaited", "smoke")
         several = isinstance(root, Table) and "sweeps" in root.entries
         top = self._table(root, "", known, required=("question", "sweeps" if several else "axes", "metrics"))
         if top is None:
@@ -398,6 +420,9 @@ class _Reader:
         question = self._words(top["question"], "question") if "question" in top else ""
         timing = self._model(Timing, top.get("timing"), "timing")
         budget = self._model(Budget, top.get("budget"), "budget")
+        if "awaited" in top:
+            self._awaited = tuple(map(str, self._list(top["awaited"], "awaited", _not_a_name)))
+        smoke = tuple(map(str, self._list(top["smoke"], "smoke", _not_an_override))) if "smoke" in top else ()
         sweeps = self._sweeps(top, budget.max_cells)
         metrics = self._metrics(top["metrics"]) if "metrics" in top else ()
         exclude = self._exclusions(top["exclude"]) if "exclude" in top else ()
@@ -412,6 +437,8 @@ class _Reader:
             timing=timing,
             budget=budget,
             exclude=exclude,
+            awaited=self._awaited,
+            smoke=smoke,
             text=text,
             path=path,
         )
@@ -456,7 +483,9 @@ class _Reader:
                 _validator(axis)(value)
             except ValidationError as error:
                 return _complaint(error.errors()[0], value)
-            return _unknown_name(axis, value) if isinstance(value, str) else None
+            if not isinstance(value, str) or (axis == "weights" and value in self._awaited):
+                return None
+            return _unknown_name(axis, value)
 
         values = self._list(node, where, check)
         if axis == "dataset":
@@ -581,10 +610,15 @@ class _Reader:
     # rules that look at several axes
 
     def _check_top_k(self, table: Mapping[str, Node], where: str, axes: Conditions) -> None:
-        windows = axes.get("window", (None,))
-        if "top_k" not in table or not windows or None in windows:
+        if "top_k" not in table:
             return
-        largest = max(window for window in windows if isinstance(window, int))
+        windows = axes.get("window", (None,))
+        sides = [window for window in windows if isinstance(window, int)]
+        if None in windows:
+            sides += [side for model in axes.get("model", ()) if (side := _own_window(str(model))) is not None]
+        if not sides:
+            return
+        largest = max(sides)
         node = table["top_k"]
         for item in _nodes(node):
             if isinstance(item, Scalar) and type(item.value) is int and largest**2 < item.value <= CEILINGS["top_k"]:
@@ -673,6 +707,27 @@ class _Reader:
 
     def _report(self, place: Place, where: str, message: str) -> None:
         self.problems.append(Problem(place, where, message))
+
+
+def _own_window(model: str) -> int | None:
+    """Return the side in tokens of the window that a model takes where none is named; None where it keeps no k."""
+    family, _, configuration = model.partition("/")
+    if "top_k" not in MODELS[family].uses:
+        return None
+    request = Request(configuration=configuration, channels=3, scale=1, height=64, width=64)
+    return math.isqrt(max(problem.tokens for problem in MODELS[family].problems(request)))
+
+
+def _not_a_name(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"{shown(value)} is {_kind(value)}; write the name of weights"
+    return None if value.strip() else "is blank; write the name of weights"
+
+
+def _not_an_override(value: object) -> str | None:
+    if isinstance(value, str) and "=" in value:
+        return None
+    return f"{shown(value)} is no key=value; write it like axes.image_size=32"
 
 
 def _lengths(sweep: Table) -> dict[str, int]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import psutil
 
@@ -216,6 +216,17 @@ class ResultStore:
             rows = self._connection.execute("SELECT json FROM records WHERE cell = ? ORDER BY id", [cell.id])
             return [Record.model_validate_json(text) for (text,) in rows]
 
+    def inputs(self) -> list[Record]:
+        """Return a record of each cell and each set of degraded images that it was measured on, oldest first."""
+        first: dict[tuple[str, str], str] = {}
+        with _rephrased(self.folder):
+            query = "SELECT cell, json FROM records WHERE status = 'measured' ORDER BY id"
+            for cell_id, text in self._connection.execute(query):
+                # Python's reader, not SQLite's: a record may hold an infinity.
+                if degraded := json.loads(text)["degraded"]:
+                    first.setdefault((cell_id, json.dumps(degraded, sort_keys=True)), text)
+        return [Record.model_validate_json(text) for text in first.values()]
+
     def find_cell(self, prefix: str) -> Cell:
         """Return the one cell, measured or planned, whose id starts so. Raises `StoreError`."""
         with _rephrased(self.folder):
@@ -331,7 +342,7 @@ class ResultStore:
         write = {"csv": _write_csv, "jsonl": _write_jsonl}[kind]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(path, before_rename) as file:
+            with _replacing(path, "w", before_rename) as file:
                 write(file, self.rows())
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}") from error
@@ -390,13 +401,15 @@ class ResultStore:
 
 
 def write_artifact(folder: Path, content: bytes, suffix: str) -> str:
-    """Write a file named by its content's sha256, whole or not at all, and return the name."""
+    """Write a file named by its content's sha256 and return the name.
+
+    The file is there whole or not at all, also when the power fails: it lies on the disk, under its name, before a
+    record can name it.
+    """
     name = f"{hashlib.sha256(content).hexdigest()}{suffix}"
     if not (folder / name).exists():
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as file:
+        with _replacing(folder / name, "wb") as file:
             file.write(content)
-        Path(temporary).replace(folder / name)
     return name
 
 
@@ -574,13 +587,13 @@ def _tidy(key: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield shared | number | {"sample": index, "value": value}
 
 
-def _write_csv(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(row.values() for row in rows)
 
 
-def _write_jsonl(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+def _write_jsonl(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
     for row in rows:
         if isinstance(row["value"], float) and row["value"] - row["value"] != 0:
             row["value"] = str(row["value"])  # JSON has no word for inf and nan
@@ -596,13 +609,27 @@ def _sweep(room: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Path, before_rename: Hook) -> Iterator[TextIO]:
+def _replacing(path: Path, mode: Literal["w", "wb"], before_rename: Hook = lambda: None) -> Iterator[IO[Any]]:
+    """Open a file that takes the path's place once it is written and on the disk, or never."""
+    encoding, newline = ("utf-8", "") if mode == "w" else (None, None)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         before_rename()
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the folder's names on the disk: a renamed file that is synced itself may still be under its old one."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,11 +1,12 @@
-"""The only clock: warm-up, synchronise, repeat."""
+"""The clock of whole passes: warm-up, synchronise, repeat. Contenders side by side have `harness.contest.clock`."""
 
 from __future__ import annotations
 
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,15 +21,22 @@ def latencies_ms(call: Callable[[], Any], timing: Timing, device: DeviceKind) ->
     The garbage collector is off and torch has `timing.threads` threads while samples are taken. On a CUDA
     device the queue is drained before and after each sample.
     """
+    with undisturbed(timing):
+        once_ms = _warm_up(call, timing, device)
+        repeats = max(1, math.ceil(timing.sample_ms / once_ms))
+        return [_elapsed_ms(call, repeats, device) for _ in range(timing.samples)]
+
+
+@contextmanager
+def undisturbed(timing: Timing) -> Iterator[None]:
+    """Keep the garbage collector off and torch at `timing.threads` threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(timing.threads)
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        once_ms = _warm_up(call, timing, device)
-        repeats = max(1, math.ceil(timing.sample_ms / once_ms))
-        return [_elapsed_ms(call, repeats, device) for _ in range(timing.samples)]
+        yield
     finally:
         if collecting:
             gc.enable()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness import datasets
 from harness.catalogs import BACKENDS, MODELS, TASKS
-from harness.channels import units
+from harness.channels import Bits, bits_of, units
 from harness.inference import restorer
 from harness.protocol import Protocol
 from harness.record import Cell, Timing
@@ -35,6 +35,8 @@ class Pair:
     degraded: Float32[np.ndarray, "h w C"]
     """Not clipped where the degradation is not."""
     target: Float32[np.ndarray, "H W C"]
+    bits: Bits = 8
+    """Of a value of the target before it came into units of one: what both images of the pair are judged on."""
 
 
 class Trial:
@@ -58,6 +60,7 @@ class Trial:
             images=self.cell.images,
             image_size=self.cell.image_size,
             pairs=datasets.wants_pairs(self.setting),
+            average=datasets.wants_average(self.setting),
         )
         return tuple(self._pair(image) for image in images)
 
@@ -96,6 +99,14 @@ class Trial:
         return self.model.problems(self.request)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What belongs to a cost beside its number: the kernel that a library chose for the attention, here and now."""
+        if self.backend is None:
+            return ()
+        kernels = {self.backend.kernel(problem) for problem in set(self.problems)} - {""}
+        return (f"attention by torch's kernel: {', '.join(sorted(kernels))}",) if kernels else ()
+
+    @property
     def has_weights(self) -> bool:
         """False where a restoration would come from an untrained network."""
         return missing(self.cell) is None
@@ -105,7 +116,7 @@ class Trial:
         """The network with the cell's own backend."""
         if self.backend is None:
             return self.build(attend=None, forms=frozenset())
-        return self.build(attend=self.backend.load(), forms=self.backend.needs)
+        return self.build(attend=self.backend.load(), forms=self.backend.forms(needs_grad=self.request.needs_grad))
 
     def build(self, *, attend: Attend | None, forms: frozenset[Form]) -> nn.Module:
         """Build the network around any attention; without weights it is random, the same for every backend."""
@@ -146,8 +157,9 @@ class Trial:
         if image.degraded is not None:
             degraded = units(self.task.prepare_target(image.degraded, self.setting))
         else:
-            degraded = self.task.degrade(target, self.setting, generator(self.cell.seed, image.name))
-        return Pair(image.name, degraded, target.astype(np.float32) / np.float32(255))
+            randomness = generator(self.cell.seed, image.name)
+            degraded = self.task.degrade(target, self.task.draw(self.setting, randomness), randomness)
+        return Pair(image.name, degraded, units(target), bits_of(target))
 
     def _tensor(self, pair: Pair) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(pair.degraded)).permute(2, 0, 1)[None]

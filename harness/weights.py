@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 from harness.catalog import suggest
 from harness.catalogs import MODELS
+from harness.material import needs_h5py, sha256_of
 from harness.record import Cell
 from semanir.model import Model
 from semanir.weights import Card, cards
@@ -39,7 +37,7 @@ def card_of(cell: Cell) -> Card | Foreign | None:
     if not _is_path(cell.weights) or _unreadable(cell) is not None:
         return None
     file = foreign_folder() / cell.weights
-    return Foreign(name=cell.weights, file=file, sha256=_sha256(file, file.stat().st_mtime_ns))
+    return Foreign(name=cell.weights, file=file, sha256=sha256_of(file))
 
 
 def missing(cell: Cell) -> str | None:
@@ -54,6 +52,18 @@ def missing(cell: Cell) -> str | None:
     if _is_path(cell.weights):
         return _unreadable(cell)
     return f"no weights named '{cell.weights}'.{suggest(cell.weights, list(cards()))}"
+
+
+def unknown(name: str) -> str | None:
+    """Return what is wrong with a name that means no weights on any machine, or None.
+
+    A path may lead to a file on another one, so here its absence is a reason to skip a cell and no mistake.
+    """
+    if name in ("none", "shipped") or name in cards() or _is_path(name):
+        return None
+    known = ["none", "shipped", *cards()]
+    remedy = f"a file of the data root's folder '{FOLDER}' is named with its suffix, and what is yet to be trained is"
+    return f"no weights named '{name}'.{suggest(name, known)} It has: {', '.join(known)}; {remedy} listed as `awaited`"
 
 
 def foreign_folder() -> Path:
@@ -84,19 +94,7 @@ def _unreadable(cell: Cell) -> str | None:
         here = [found.relative_to(folder).as_posix() for found in sorted(folder.glob("**/*")) if found.is_file()]
         place = f"it is looked for in $SEMANIR_DATA/{FOLDER}, else in the user's data directory"
         return f"no file '{name}': {place}.{suggest(name, here)}"
-    if _needs_h5py(file) and importlib.util.find_spec("h5py") is None:
-        return f"'{name}' is a MATLAB 7.3 file, which needs h5py: pip install 'semanir-bench[foreign]'"
-    return None
-
-
-def _needs_h5py(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(10) == b"MATLAB 7.3"
-
-
-@cache
-def _sha256(file: Path, modified_ns: int) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return needs_h5py(file, name)
 
 
 def _model(cell: Cell) -> Model:

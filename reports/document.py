@@ -154,8 +154,9 @@ class Figure:
     title: str
     summary: str
     """What it shows, for someone who cannot see it."""
-    kind: Literal["lines", "bars"]
-    """`lines` over a numeric x; `bars` lie on their side, `x` being the tick of their category."""
+    kind: Literal["lines", "bars", "stacked"]
+    """`lines` over a numeric x; `bars` lie on their side, `x` being the tick of their category; those of a category
+    lie behind one another when `stacked`, parts of a whole."""
     x: Axis
     y: Axis
     panels: tuple[Panel, ...]

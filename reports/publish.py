@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.catalog import Catalog
+from harness.inputs import mismatches
 from harness.store import ResultStore, StoredPlan
 from reports.document import Document
+from reports.inputs import with_mismatches
 from reports.renderers import html, markdown
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
@@ -47,6 +49,7 @@ def publish(
     document = PAGES[page or (chosen.name if chosen.name in PAGES else "ablation")](
         records, chosen, artifact=artifact, store_name=store_name or str(store.folder), baseline=baseline
     )
+    document = with_mismatches(document, mismatches(store.inputs(), touching={entry.cell for entry in chosen.entries}))
     _write(out, markdown.render(document) if out.suffix == ".md" else html.render(document, artifact=artifact))
     return out
 

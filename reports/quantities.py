@@ -126,7 +126,7 @@ def latency_ms(result: Result) -> Value | str:
     low, high = (float(x) for x in np.quantile(found.samples, (0.25, 0.75)))
     middle = median(found.samples)
     spread = f"median of {len(found.samples)} samples, quartiles {low:.4g} to {high:.4g} {found.unit}"
-    return Value(value=middle, low=low, high=high, detail=spread)
+    return Value(value=middle, low=low, high=high, detail="; ".join((spread, *result.notes("latency"))))
 
 
 def peak_mib(result: Result) -> Value | str:

@@ -42,6 +42,11 @@ class Result:
         record = self.records.get(metric)
         return record.outcome.measurements if record and isinstance(record.outcome, Measured) else ()
 
+    def notes(self, metric: str) -> tuple[str, ...]:
+        """Return what a reader of a metric's numbers has to know, where it was measured."""
+        record = self.records.get(metric)
+        return record.outcome.notes if record and isinstance(record.outcome, Measured) else ()
+
     def why_not(self, metric: str) -> str:
         """Return the reason why a metric has no numbers."""
         if metric not in self.records:

@@ -67,7 +67,8 @@ class Model:
     problems: Callable[[Request], tuple[Problem, ...]]
     """Every attention call of one forward pass, in order; empty without attention."""
     flops: Callable[[Request], dict[str, int]]
-    """Operations of one forward pass by part (`convolutions`, `linear`, `dictionary`), attention left out."""
+    """Operations of one forward pass by part, the products of attention left out: `convolutions`, `projections` (to
+    queries, keys and values, and back), `mlp`, and where there is one `dictionary` and `position` (the bias)."""
     parameters: Callable[[Request], int]
     formats: tuple[str, ...] = ()
     """Suffixes of files as other people published them that the module's `read(network, file)` understands."""

@@ -133,7 +133,7 @@ def _read(name: str, trial: Trial, artifacts: Path) -> _Read:
     from harness.agreement import disagreement
 
     metric = METRICS[name]
-    if metric.timed and (how := disagreement(trial)) is not None:
+    if metric.timed and not metric.side_by_side and (how := disagreement(trial)) is not None:
         return (
             Failed(failure="error", error=f"disagrees with the reference: {how}; no speed is reported"),
             {},

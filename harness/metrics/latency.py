@@ -22,7 +22,7 @@ def _measure(trial: Trial) -> Reading:
     from harness.timing import latencies_ms
 
     samples = tuple(latencies_ms(trial.run, trial.timing, trial.cell.device))
-    return Reading(measurements=(Measurement(name="latency", unit="ms", samples=samples),))
+    return Reading(measurements=(Measurement(name="latency", unit="ms", samples=samples),), notes=trial.notes)
 
 
 METRIC = Metric(

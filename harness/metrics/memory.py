@@ -23,7 +23,7 @@ def _unsupported(cell: Cell) -> str | None:
 
 def _measure(trial: Trial) -> Reading:
     peak = _cuda_peak_mib(trial) if trial.cell.device == "cuda" else _cpu_peak_mib(trial)
-    return Reading(measurements=(Measurement(name="memory.peak", unit="MiB", samples=(peak,)),))
+    return Reading(measurements=(Measurement(name="memory.peak", unit="MiB", samples=(peak,)),), notes=trial.notes)
 
 
 def _cuda_peak_mib(trial: Trial) -> float:

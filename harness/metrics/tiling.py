@@ -51,4 +51,5 @@ METRIC = Metric(
     measure=_measure,
     unsupported=missing,
     restores=True,
+    whole=True,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
@@ -42,6 +41,7 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.origin import again, provenance
 from reports.quantities import (
     Quantity,
     Read,
@@ -112,7 +112,7 @@ def build(
     sections.append(Section(title="Skipped and failed", anchor="unmeasured", blocks=tuple(_unmeasured(results))))
     sections.append(Section(title="Environment", anchor="environment", blocks=tuple(_environment(found))))
     sections.append(Section(title="Spec", anchor="spec", blocks=_spec(plan)))
-    sections.append(Section(title="Measure again", anchor="cells", blocks=tuple(_commands(results, store_name))))
+    sections.append(again(results, store_name))
     return Document(
         title=plan.question,
         kicker="Ablation",
@@ -134,22 +134,8 @@ def _lead(
     plan: StoredPlan, results: Sequence[Result], found: Sequence[Record], baseline: str | None
 ) -> Iterator[Block]:
     metrics = list(dict.fromkeys(metric for result in results for metric in result.records))
-    days = sorted({record.started_at[:10] for record in found})
-    machines = dict.fromkeys(
-        f"{record.environment.cpu}, {record.environment.cores} cores, {record.environment.memory_gib:.0f} GiB"
-        + (f", {record.environment.device}" if record.environment.device != "cpu" else "")
-        for record in found
-    )
-    commits = dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found)
-    items = {
-        "experiment": plan.name,
-        "measured": " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet",
-        "machine": "; ".join(machines) or "none yet",
-        "commit": ", ".join(commits) or "none yet",
-        "spec": plan.digest,
-        "size": f"{counted(len(results), 'cell')} × {counted(len(metrics), 'metric')}: {', '.join(metrics)}",
-    }
-    yield Facts(items=tuple(items.items()))
+    size = f"{counted(len(results), 'cell')} × {counted(len(metrics), 'metric')}: {', '.join(metrics)}"
+    yield Facts(items=(*provenance(plan, found), ("size", size)))
     if not results:
         yield Text(text="This plan holds no cells, so there is nothing to report.", tone="warning")
     elif not found:
@@ -526,31 +512,3 @@ def _facts(found: Sequence[Record]) -> dict[str, str]:
 
 def _spec(plan: StoredPlan) -> tuple[Block, ...]:
     return (Code(text=plan.text, caption=f"{plan.name}, digest {plan.digest}"),)
-
-
-def _commands(results: Sequence[Result], store_name: str) -> Iterator[Block]:
-    """Yield the table that every number leads to: a cell's axes and the command that measures it again."""
-    axes = ("task", *varying(results))
-    store = shlex.quote(store_name)
-    columns = (
-        Column(label="cell", kind="cell"),
-        Column(label="axes"),
-        Column(label="command", kind="code", hint="measures the cell again and shows the difference"),
-    )
-    rows = tuple(
-        Row(
-            anchor=result.cell.id,
-            entries=(
-                Entry(text=result.cell.id, cell=result.cell.id),
-                Entry(text=in_words(result.cell, axes)),
-                Entry(
-                    text=f"semanir-bench cell {result.cell.id} --rerun --diff --store {store}",
-                    cell=result.cell.id,
-                ),
-            ),
-        )
-        for result in results
-    )
-    yield Text(text="Each command measures one cell again, from scratch, and shows what changed.")
-    table = Table(caption="Commands, by cell", columns=columns, groups=(Group(rows=rows),))
-    yield Details(title="Commands, by cell", count=counted(len(rows), "cell"), blocks=(table,))

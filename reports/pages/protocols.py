@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from reports.document import (
     Badge,
     Block,
     Column,
-    Details,
     Document,
     Entry,
     Facts,
@@ -29,8 +27,9 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.origin import again, provenance
 from reports.quantities import brief
-from reports.results import Result, counted, gather, in_words, state, varying
+from reports.results import Result, counted, gather, in_words, state
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
@@ -132,7 +131,7 @@ def build(
     found = [record for result in results for record in result.records.values() if record]
     tasks = list(dict.fromkeys(verdict.printed.task for verdict in verdicts))
     sections = [_section(task, [each for each in verdicts if each.printed.task == task]) for task in tasks]
-    sections.append(Section(title="Measure again", anchor="cells", blocks=tuple(_commands(results, store_name))))
+    sections.append(again(results, store_name))
     return Document(
         title=plan.question,
         kicker="Protocols",
@@ -245,18 +244,7 @@ def _badges(verdicts: Sequence[Verdict]) -> Iterator[Badge]:
 
 
 def _lead(plan: StoredPlan, verdicts: Sequence[Verdict], found: Sequence[Record]) -> Iterator[Block]:
-    days = sorted({record.started_at[:10] for record in found})
-    machines = dict.fromkeys(f"{each.environment.cpu}, {each.environment.cores} cores" for each in found)
-    commits = dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found)
-    yield Facts(
-        items=(
-            ("experiment", plan.name),
-            ("measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"),
-            ("machine", "; ".join(machines) or "none yet"),
-            ("commit", ", ".join(commits) or "none yet"),
-            ("spec", plan.digest),
-        )
-    )
+    yield Facts(items=tuple(provenance(plan, found)))
     if not verdicts:
         yield Text(text="No cell of this plan gives a number that a table prints.", tone="warning")
         return
@@ -269,23 +257,3 @@ def _lead(plan: StoredPlan, verdicts: Sequence[Verdict], found: Sequence[Record]
     reasons = Counter(verdict.reason for verdict in verdicts if verdict.kind == "absent")
     for reason, count in reasons.most_common():
         yield Text(text=f"Not measured ({counted(count, 'number')}): {reason}", tone="note")
-
-
-def _commands(results: Sequence[Result], store_name: str) -> Iterator[Block]:
-    """Yield the table that every number leads to: a cell's axes and the command that measures it again."""
-    axes = ("task", *varying(results))
-    store = shlex.quote(store_name)
-    columns = (Column(label="cell", kind="cell"), Column(label="axes"), Column(label="command", kind="code"))
-    rows = tuple(
-        Row(
-            anchor=result.cell.id,
-            entries=(
-                Entry(text=result.cell.id, cell=result.cell.id),
-                Entry(text=in_words(result.cell, axes)),
-                Entry(text=f"semanir-bench cell {result.cell.id} --rerun --diff --store {store}", cell=result.cell.id),
-            ),
-        )
-        for result in results
-    )
-    table = Table(caption="Commands, by cell", columns=columns, groups=(Group(rows=rows),))
-    yield Details(title="Commands, by cell", count=counted(len(rows), "cell"), blocks=(table,))

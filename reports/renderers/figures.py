@@ -31,6 +31,8 @@ def draw(figure: Figure) -> list[tuple[str, str]]:
     match figure.kind:
         case "bars":
             return [(panel.title, _bars(figure, panel)) for panel in figure.panels]
+        case "stacked":
+            return [(panel.title, _stacked(figure, panel)) for panel in figure.panels]
         case "lines":
             low, high = _range(figure)
             return [(panel.title, _lines(figure, panel, low, high)) for panel in figure.panels]
@@ -41,7 +43,7 @@ def swatch(style: int, kind: str) -> str:
     colour = f"s{style % len(MARKERS)}"
     inside = (
         f'<rect class="bar {colour}" x="4" y="2" width="14" height="9" rx="1.5"/>'
-        if kind == "bars"
+        if kind != "lines"
         else f'<path class="curve {colour}" d="M1 6.5H21"/>{_marker(style, 11, 6.5)}'
     )
     return f'<svg class="swatch" viewBox="0 0 22 13" width="22" height="13" aria-hidden="true">{inside}</svg>'
@@ -135,14 +137,42 @@ def _bars(figure: Figure, panel: Panel) -> str:
             y += _ROW
         y += _GAP
     bottom = y - _GAP / 2
+    return _frame(figure, panel, [*_below(figure, ticks, left, right, bottom), *parts], bottom + 38)
+
+
+def _stacked(figure: Figure, panel: Panel) -> str:
+    """Draw a bar for each category that the panel has, the parts of the whole one behind the other."""
+    whole: dict[float, float] = {}
+    for point in (point for series in panel.series for point in series.points):
+        whole[point.x] = whole.get(point.x, 0.0) + point.y
+    # Parts of 100 may add up to a little more, which is no reason for a longer axis.
+    ticks = round_ticks(0.0, high if (high := max(whole.values(), default=0.0) * (1 - 1e-9)) > _NOTHING else 1.0, 5)
+    names = [(x, text if len(text) <= 20 else f"{text[:19]}…") for x, text in figure.x.ticks if x in whole]
+    left = min(130.0, 10 + 6.4 * max((len(name) for _, name in names), default=0))
+    right = WIDTH - _RIGHT - _DIGIT
+    scale = (right - left) / ticks[-1]
+    y, parts = 8.0, []
+    for position, name in names:
+        parts.append(_words("tick", left - 7, y + _ROW / 2 + 3.8, name, "end"))
+        x = left
+        for series in panel.series:
+            for point in series.points:
+                if point.x == position and point.y > 0:
+                    colour, width = f"s{series.style % len(MARKERS)}", point.y * scale
+                    parts.append(_linked(_box(colour, x, y + 1, width, round_by=0), series, point, figure, name))
+                    x += width
+        y += _ROW + _GAP / 2
+    return _frame(figure, panel, [*_below(figure, ticks, left, right, y), *parts], y + 38)
+
+
+def _below(figure: Figure, ticks: Sequence[float], left: float, right: float, bottom: float) -> list[str]:
+    """Return the grid behind bars that begin at `left`, and under them the numbers and the name of their lengths."""
     grid = []
     for tick, text in zip(ticks, _labels(ticks), strict=True):
-        x = left + tick * scale
+        x = left + tick * (right - left) / ticks[-1]
         grid.append(f'<path class="grid" d="M{x:.1f} 4V{bottom:.1f}"/>')
         grid.append(_words("tick", x, bottom + 14, text, "middle"))
-    middle = (left + right) / 2
-    name = _words("name", middle, bottom + 31, _named(figure.y), "middle")
-    return _frame(figure, panel, [*grid, *parts, name], bottom + 38)
+    return [*grid, _words("name", (left + right) / 2, bottom + 31, _named(figure.y), "middle")]
 
 
 def _frame(figure: Figure, panel: Panel, parts: Sequence[str], height: float) -> str:
@@ -239,9 +269,9 @@ def _named(axis: Axis) -> str:
     return f"{axis.label}, {axis.unit}" if axis.unit else axis.label
 
 
-def _box(colour: str, x: float, y: float, width: float) -> str:
+def _box(colour: str, x: float, y: float, width: float, *, round_by: float = 1.5) -> str:
     size = f'width="{width:.1f}" height="{_ROW - 2:.1f}"'
-    return f'<rect class="bar {colour}" x="{x:.1f}" y="{y:.1f}" {size} rx="1.5"/>'
+    return f'<rect class="bar {colour}" x="{x:.1f}" y="{y:.1f}" {size} rx="{round_by:g}"/>'
 
 
 def _words(kind: str, x: float, y: float, text: str, anchor: str = "start") -> str:

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from harness import cli
+from harness.store import ResultStore
 
 TINY = """\
 question: does it run?
@@ -87,6 +89,86 @@ def test_a_spec_that_wants_more_metrics_measures_only_those(store: Path, spec: P
     code, out, _ = call("run", spec, "--out", store, "--resume", "--set", "metrics=agreement,flops,degraded")
     assert code == 0
     assert "6 numbers measured (4 of them before)" in out
+
+
+def test_a_forged_input_is_named_by_the_next_run(store: Path, spec: Path) -> None:
+    _, out, _ = call("run", spec, "--out", store, "--resume")
+    assert "not the same input" not in out
+    with ResultStore.open(store) as opened:
+        honest = opened.inputs()[0]
+        [image] = honest.degraded
+        opened.append([honest.model_copy(update={"degraded": {image: "f0" * 32}})])
+    code, out, _ = call("run", spec, "--out", store, "--resume")
+    assert code == 0
+    said = " ".join(out.split())
+    assert f"not the same input: {image} of denoise (setting sigma=25, dataset bundled, image_size 32, seed 0)" in said
+    assert f"f0f0f0f0 in cell {honest.cell.id[:8]}" in said
+
+
+@pytest.fixture
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a data root with one set of one image, while SEMANIR_DATA names a root without it."""
+    monkeypatch.setenv("SEMANIR_DATA", str(tmp_path / "elsewhere"))
+    root = tmp_path / "own"
+    (root / "test" / "Mine").mkdir(parents=True)
+    Image.new("L", (40, 40), 90).save(root / "test" / "Mine" / "plain.png")
+    return root
+
+
+MINE = ("--set", "axes.dataset=Mine", "--set", "metrics=degraded", "--only", "backend=mask")
+
+
+def test_a_data_root_that_is_named_comes_before_the_environment_s(spec: Path, own_data: Path) -> None:
+    code, _, err = call("plan", spec, *MINE)
+    assert code == 2
+    assert "no dataset 'Mine'" in err
+    code, out, _ = call("plan", spec, *MINE, "--data", own_data)
+    assert code == 0
+    assert "1 cells with 1 numbers to measure" in out
+    code, out, _ = call("list", "datasets", "--data", own_data)
+    assert "Mine" in out
+
+
+def test_a_data_root_that_is_named_reaches_the_workers(spec: Path, own_data: Path, tmp_path: Path) -> None:
+    code, out, _ = call("run", spec, *MINE, "--data", own_data, "--out", tmp_path / "mine")
+    assert code == 0, out
+    with ResultStore.open(tmp_path / "mine") as opened:
+        [record] = opened.inputs()
+    assert list(record.degraded) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    "command", [("plan", "quickstart"), ("run", "quickstart"), ("list", "datasets"), ("doctor",), ("data", "list")]
+)
+def test_a_data_root_that_is_no_folder_is_refused(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEMANIR_DATA", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    for name, words in (("nowhere", "does not exist"), ("file", "is a file")):
+        code, _, err = call(*command, "--data", tmp_path / name)
+        assert code == 2
+        assert f"--data {tmp_path / name} {words}" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_weights_that_nobody_knows_exit_with_2_and_the_nearest_name(spec: Path) -> None:
+    code, _, err = call("plan", spec, "--set", "axes.weights=denoise-grey-25")
+    assert code == 2
+    assert "no weights named 'denoise-grey-25'. Did you mean 'denoise-gray-25'?" in err
+    code, out, _ = call("plan", spec, "--set", "axes.weights=mine/net.pth")
+    assert code == 0
+    assert "semanir reads no weights of third parties" in out
+
+
+def test_a_plan_lists_all_cells_when_asked(spec: Path) -> None:
+    many = ("plan", spec, "--set", "axes.seed=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14")
+    _, out, _ = call(*many)
+    assert "and 6 more cells; --all lists them" in out
+    _, whole, _ = call(*many, "--all")
+    assert "more cells" not in whole
+    assert len(whole.splitlines()) == len(out.splitlines()) + 6 - 1
 
 
 def test_a_plan_shows_cells_a_forecast_and_reasons(spec: Path) -> None:

@@ -76,6 +76,18 @@ def test_list_shows_what_is_here_and_how_to_get_the_others(put: Callable[..., Pa
     assert set(registry.entries()) <= set(found)
 
 
+def test_names_are_listed_with_the_folder_that_each_set_has(put: Callable[..., Path], root: Path) -> None:
+    put("test/bsd100/1.png", CAT)
+    put("train/Own/1.png", CAT)
+    lines = CliRunner().invoke(app, ["list", "datasets"]).stdout.splitlines()
+    found = dict(line.split(maxsplit=1) for line in lines)
+    assert found["bundled"].strip() == "scikit-image's photographs"
+    assert found["BSD100"].strip() == str(root / "test" / "bsd100")
+    assert found["Own"].strip() == str(root / "train" / "Own")
+    assert found["CBSD68"].strip() == "made of BSD100"
+    assert found["BSD68"].strip() == "made of CBSD68"
+
+
 def test_verify_counts_and_exits_with_1_when_a_file_changed(put: Callable[..., Path]) -> None:
     file = put("test/Set5/baby_GT.bmp", CAT)
     result = data("verify")

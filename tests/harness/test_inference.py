@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.inference import overlap_of, restore_ensemble, restore_tiled, restorer
+from harness.inference import restore_ensemble, restore_tiled, restorer
 from harness.record import Cell, Timing
+from harness.tiles import overlap_of
 from harness.trial import prepare
 
 CELL = Cell(model="identity", task="denoise", dataset="bundled", setting="sigma=25", images=1, image_size=96)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.catalogs import BACKENDS
-from harness.plan import Plan, expand, has_cuda, request_for
+from harness.plan import READING_S, Plan, expand, has_cuda, request_for
 from harness.record import Cell
 from harness.spec import ExperimentSpec, SpecError, load
+from harness.tiles import spans
 
 Loader = Callable[..., ExperimentSpec]
 
@@ -72,6 +73,12 @@ def test_a_k_above_the_window_is_skipped_with_both_numbers(spec: Loader):
     plan = expand(spec("axes.top_k=8,128", "axes.window=8,16"))
     assert reasons(plan) == {"top_k 128 exceeds the 64 tokens of window 8"}
     assert [(entry.cell.top_k, entry.cell.window) for entry in plan.cells] == [(8, 8), (8, 16), (128, 16)]
+
+
+def test_a_k_above_the_model_s_own_window_is_skipped_where_another_window_holds_it(spec: Loader):
+    plan = expand(spec("axes.top_k=128", "axes.window=null,16"))
+    assert reasons(plan) == {"top_k 128 exceeds the 64 tokens of window 8"}
+    assert [entry.cell.window for entry in plan.cells] == [16]
 
 
 def test_what_a_model_refuses_is_skipped_with_its_reason(spec: Loader):
@@ -171,6 +178,58 @@ def test_a_forecast_grows_with_image_batch_and_number_format(spec: Loader):
     assert expand(spec("axes.seed=0,1")).total.seconds == 2 * expand(spec()).total.seconds
 
 
+RESTORED = ("axes.model=semanir/small", "axes.weights=shipped", "axes.image_size=384", "metrics=psnr")
+
+
+def test_the_memory_of_a_tiled_cell_follows_the_tile(spec: Loader):
+    def bytes_of(*overrides: str) -> int:
+        return expand(spec(*RESTORED, *overrides)).total.bytes
+
+    assert bytes_of("axes.tile=96") == bytes_of("axes.image_size=96")
+    assert bytes_of("axes.tile=96") < bytes_of("axes.tile=192") < bytes_of()
+    assert bytes_of("axes.tile=512") == bytes_of()
+    assert bytes_of("axes.tile=96", "metrics=psnr,latency") == bytes_of("metrics=psnr,latency")
+
+
+def test_the_time_of_a_tiled_cell_is_the_sum_over_its_overlapping_tiles(spec: Loader):
+    def network_s(*overrides: str) -> float:
+        return expand(spec(*RESTORED, *overrides)).total.seconds - READING_S
+
+    # 384 pixels: tiles of 128 that share 32 or more and begin at multiples of 16 stand at 0, 80, 160 and 256.
+    assert [begin for begin, _ in spans(384, 128, 32, 16)] == [0, 80, 160, 256]
+    assert network_s("axes.tile=128") == pytest.approx(16 * network_s("axes.image_size=128"))
+    assert network_s("axes.tile=512") == pytest.approx(network_s())
+
+
+def test_a_tile_at_the_border_that_ends_early_takes_less(spec: Loader):
+    def network_s(side: int, *overrides: str) -> float:
+        return expand(spec(*RESTORED, f"axes.image_size={side}", *overrides)).total.seconds - READING_S
+
+    assert [end - begin for begin, end in spans(200, 128, 32, 16)] == [128, 120]
+    assert 3 * network_s(128) < network_s(200, "axes.tile=128") <= 4 * network_s(128)
+
+
+def test_an_ensemble_takes_eight_passes_an_image_and_no_more_memory(spec: Loader):
+    plain, eight = (expand(spec(*RESTORED, f"axes.ensemble={name}")).total for name in ("none", "x8"))
+    assert eight.seconds - READING_S == pytest.approx(8 * (plain.seconds - READING_S))
+    assert eight.bytes == plain.bytes
+    costs = [expand(spec(f"axes.ensemble={name}")).total for name in ("none", "x8")]
+    assert costs[0] == costs[1]
+
+
+def test_only_what_needs_the_whole_image_is_skipped_where_a_tile_fits_the_budget(spec: Loader):
+    text = BASE + "budget: {memory_mib: 256}\n"
+    plan = expand(spec(*RESTORED, "axes.image_size=1024", "axes.tile=64,128", "metrics=psnr,memory", text=text))
+    assert [entry.metrics for entry in plan.cells] == [("psnr",), ("psnr",)]
+    assert {skip.metric for skip in plan.skipped} == {"memory"}
+
+
+def test_tiles_that_cannot_overlap_in_step_with_the_window_are_skipped_with_the_remedy(spec: Loader):
+    plan = expand(spec(*RESTORED, "axes.tile=32", "axes.window=16", "metrics=psnr,flops"))
+    assert reasons(plan) == {"tiles of 32 pixels that overlap by 16 cannot begin at multiples of 32; take at least 48"}
+    assert [entry.metrics for entry in plan.cells] == [("flops",)]
+
+
 def test_a_subset_is_chosen_by_axis_values_and_by_id(spec: Loader):
     wanted = spec("axes.top_k=8,16,32", "axes.seed=0,1", "axes.setting.denoise=sigma=15,color=rgb;sigma=25")
     everything = expand(wanted)
@@ -184,7 +243,7 @@ def test_a_subset_is_chosen_by_axis_values_and_by_id(spec: Loader):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("top_k=9", "no cell of this plan has top_k '9'. It has: 16, 8"),
+        ("top_k=9", "no cell of this plan has top_k '9'. It has: 8, 16"),
         ("topk=8", "no axis 'topk'. Did you mean 'top_k'? It has: model, task, "),
         ("task=denoize", "no cell of this plan has task 'denoize'. Did you mean 'denoise'? It has: denoise"),
         ("abc", "is neither axis=value, as in task=denoise, nor 4 or more hex digits of a cell's id"),

@@ -93,6 +93,24 @@ def test_a_file_with_a_name_of_its_own_names_the_spec(written):
     assert load(written(GOOD, "night.yaml")).name == "night"
 
 
+def test_weights_that_are_awaited_or_that_a_path_names_need_not_be_here(written):
+    named = swapped("  dataset: bundled", "  dataset: bundled\n  weights: [gray-to-come, DnCNN-S/absent.mat]")
+    spec = load(written(named + "awaited: gray-to-come\n"))
+    assert spec.values("weights") == ("gray-to-come", "DnCNN-S/absent.mat")
+    assert spec.awaited == ("gray-to-come",)
+
+
+def test_what_is_awaited_decides_no_cell_and_no_digest(written):
+    assert load(written(GOOD + "awaited: gray-to-come\n")).digest == load(written(GOOD)).digest
+
+
+def test_a_model_that_keeps_no_k_says_nothing_against_one(written):
+    text = without("  window: [8, 16]\n", swapped("top_k: [8, null]", "top_k: [8, 64]"))
+    assert load(written(text)).values("top_k") == (8, 64)
+    plain = text.replace("semanir/nano", "dncnn/S").replace("[8, 64]", "[8, 500]")
+    assert load(written(plain)).values("top_k") == (8, 500)
+
+
 def test_a_digest_depends_on_content_and_not_on_words(written):
     digest = load(written(GOOD)).digest
     assert load(written(swapped("What does k cost?", "And how much?") + "# a remark\n")).digest == digest
@@ -263,6 +281,28 @@ MALFORMED = {
             "spec.yaml:7: axes.top_k: 300 exceeds the 256 tokens of the largest window, 16; "
             "write at most 256, or a window of at least 18"
         ],
+    ),
+    "a k that the model's own window cannot hold": (
+        without("  window: [8, 16]\n", swapped("top_k: [8, null]", "top_k: [8, 65]")),
+        [
+            "spec.yaml:7: axes.top_k: 65 exceeds the 64 tokens of the largest window, 8; "
+            "write at most 64, or a window of at least 9"
+        ],
+    ),
+    "weights that nobody knows": (
+        swapped("  dataset: bundled", "  dataset: bundled\n  weights: denoise-grey-25"),
+        [
+            "spec.yaml:6: axes.weights: no weights named 'denoise-grey-25'. Did you mean 'denoise-gray-25'? "
+            "It has: none, shipped, denoise-gray-25; "
+        ],
+    ),
+    "weights that nobody knows, in a rule": (
+        swapped("{backend: [mask], top_k: [8]", "{weights: [shiped], top_k: [8]"),
+        ["spec.yaml:18: exclude.1.where.weights: no weights named 'shiped'. Did you mean 'shipped'? "],
+    ),
+    "awaited weights without a name": (
+        GOOD + "awaited: [3]\n",
+        ["spec.yaml:20: awaited: 3 is a whole number; write the name of weights"],
     ),
     "a thousand million cells": (
         swapped(
@@ -478,6 +518,36 @@ def test_one_sweep_means_what_axes_mean(written):
     assert load(written(one)).digest == load(written(GOOD)).digest
 
 
+def test_smoke_sets_its_overrides_before_those_of_the_command_line(written):
+    text = GOOD + "smoke: [axes.window=8, timing.samples=2]\n"
+    assert load(written(text)).values("window") == (8, 16)
+    small = load(written(text), ["timing.samples=3"], smoke=True)
+    assert small.values("window") == (8,)
+    assert small.timing.samples == 3
+    assert load(written(text)).digest == load(written(GOOD)).digest
+    assert small.digest != load(written(GOOD)).digest
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("", "spec.yaml: smoke: the spec has none; write a list of overrides"),
+        ("smoke: [axes.windw=8]\n", "smoke axes.windw=8: axes.windw: unknown key; did you mean 'window'?"),
+        ("smoke: [samples]\n", "smoke samples: is no key=value"),
+    ],
+)
+def test_a_wrong_smoke_is_reported(written, added: str, message: str):
+    with pytest.raises(SpecError) as caught:
+        load(written(GOOD + added), smoke=True)
+    assert message in str(caught.value)
+
+
+def test_every_smoke_of_the_project_is_read_and_runs_without_a_gpu():
+    for path in EXPERIMENTS:
+        if load(path).smoke:
+            assert load(path, smoke=True).values("device") == ("cpu",)
+
+
 def test_an_override_of_axes_goes_into_every_sweep(written):
     spec = load(written(SEVERAL), ["axes.seed=3", "axes.images=2"])
     assert [(sweep.values("seed"), sweep.values("images")) for sweep in spec.sweeps] == [((3,), (2,))] * 2
@@ -579,7 +649,7 @@ def test_the_schema_knows_every_key_and_name():
 
 
 def test_every_key_of_the_schema_is_a_key_of_the_reader(written):
-    known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude"}
+    known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "awaited", "smoke"}
     assert set(json_schema()["properties"]) == known
     assert json_schema()["properties"]["sweeps"]["items"] == json_schema()["properties"]["axes"]
     assert set(specs.CEILINGS) <= set(Cell.model_fields)

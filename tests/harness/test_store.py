@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -85,6 +86,19 @@ def test_the_newest_record_of_a_key_is_shown_and_history_keeps_all(store: Result
     store.append([second])
     assert store.latest() == {first.key: second}
     assert store.history(CELL.id[:6]) == [first, second]
+
+
+def test_inputs_are_one_record_of_each_cell_and_set_of_digests(store: ResultStore) -> None:
+    def seen(digest: str, metric: str, outcome: Outcome | None = None) -> Record:
+        return a_record(outcome, metric=metric).model_copy(update={"degraded": {"cat": digest} if digest else {}})
+
+    endless = Measured(measurements=(Measurement(name="error", unit="1", samples=(math.inf,)),))
+    records = [seen("", "flops"), seen("a", "agreement", endless), seen("a", "psnr"), seen("a", "ssim")]
+    forged = seen("b", "psnr")
+    store.append([*records, forged, seen("c", "psnr", Failed(failure="crashed", error="x"))])
+    found = store.inputs()
+    assert [record.degraded["cat"] for record in found] == ["a", "b"]
+    assert found[1] == forged
 
 
 @pytest.mark.parametrize("kind", get_args(FailureKind))
@@ -324,6 +338,36 @@ def test_a_network_file_system_is_known_by_its_mount() -> None:
     assert file_system_of(Path("/data/fast/store"), mounts) == (Path("/data/fast"), "xfs")
     assert file_system_of(Path("/database"), mounts) == (Path("/"), "ext4")
     assert file_system_of(Path("/x"), [*mounts, (Path("/"), "tmpfs")]) == (Path("/"), "tmpfs")
+
+
+def test_an_artifact_lies_on_the_disk_before_it_has_its_name(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that outlives a power failure must not name a file that did not."""
+    seen = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        sync(descriptor)
+        held = Path(f"/proc/self/fd/{descriptor}").resolve()
+        seen.append(("folder" if held.is_dir() else held.read_bytes(), sorted(p.suffix for p in held.parent.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    store.write_artifact(b"pixels", ".png")
+    assert [content for content, _ in seen] == [b"pixels", "folder"]
+    assert seen[0][1] == [".tmp"]
+    store.write_artifact(b"pixels", ".png")
+    assert len(seen) == 2
+
+
+def test_an_artifact_that_cannot_be_synced_is_not_there(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write_artifact(b"pixels", ".png")
+    assert list(store.artifacts.iterdir()) == []
 
 
 def test_an_artifact_is_stored_once_under_its_content(store: ResultStore) -> None:

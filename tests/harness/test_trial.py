@@ -66,7 +66,8 @@ def test_a_network_of_any_dtype_agrees_within_its_tolerance(backend: str, dtype:
         assert disagreement(trial) is None
         assert trial.run().dtype == getattr(torch, dtype)
     else:
-        assert (backend, dtype) == ("triton", "float64")
+        assert backend in ("triton", "flex")
+        assert dtype == "float64"
 
 
 def test_shifted_windows_are_among_the_checked_calls() -> None:
@@ -134,6 +135,13 @@ def test_latency_and_memory_are_read_off_a_trial() -> None:
     assert (latency.name, latency.unit, len(latency.samples)) == ("latency", "ms", 3)
     memory = METRICS["memory"].measure(prepare(cell(), QUICK)).measurements[0]
     assert memory.samples[0] >= 0
+
+
+@pytest.mark.parametrize("metric", ["latency", "memory"])
+def test_a_cost_says_which_kernel_the_library_chose(metric: str) -> None:
+    assert METRICS[metric].measure(prepare(cell(), QUICK)).notes == ()
+    reading = METRICS[metric].measure(prepare(cell(backend="sdpa"), QUICK))
+    assert reading.notes == ("attention by torch's kernel: flash",)
 
 
 def test_operations_are_counted_three_ways_and_a_disagreement_is_said() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ def test_round_ticks_cover_their_range_with_few_steps(one: float, other: float) 
     assert ticks == sorted(set(ticks))
 
 
-@pytest.mark.parametrize("kind", ["lines", "bars"])
+@pytest.mark.parametrize("kind", ["lines", "bars", "stacked"])
 @given(values=st.lists(st.floats(min_value=0, max_value=1e7), min_size=1, max_size=6))
 def test_every_drawing_is_xml_and_keeps_its_points_inside(kind: str, values: list[float]) -> None:
     points = tuple(Point(x=float(i), y=y, low=y / 2, high=y, cells=("c",)) for i, y in enumerate(values))
@@ -51,9 +53,36 @@ def test_every_drawing_is_xml_and_keeps_its_points_inside(kind: str, values: lis
     assert all(0 <= y <= HEIGHT for y in numbers(svg, "cy"))
 
 
+@given(parts=st.lists(st.floats(min_value=0, max_value=50), min_size=1, max_size=6))
+def test_the_parts_of_a_stacked_bar_lie_behind_one_another_in_one_row(parts: list[float]) -> None:
+    series = [Series(label=str(i), style=i, points=(Point(x=0, y=part),)) for i, part in enumerate(parts)]
+    ((_, svg),) = draw(figure("stacked", *series))
+    bars = [
+        each.attrib for each in ElementTree.fromstring(svg).iter() if each.attrib.get("class", "").startswith("bar")
+    ]
+    assert len(bars) == sum(part > 0 for part in parts)
+    assert len({bar["y"] for bar in bars}) <= 1
+    for one, other in pairwise(bars):
+        assert float(one["x"]) + float(one["width"]) == pytest.approx(float(other["x"]), abs=0.11)
+    assert all(float(bar["x"]) + float(bar["width"]) <= WIDTH for bar in bars)
+
+
+def test_a_stacked_bar_of_a_hundred_percent_fills_its_axis() -> None:
+    series = [Series(label=str(i), style=i, points=(Point(x=0, y=100 / 3),)) for i in range(3)]
+    ((_, svg),) = draw(figure("stacked", *series))
+    assert ">100</text>" in svg
+    assert ">120</text>" not in svg
+
+
+def test_a_category_that_a_panel_lacks_takes_no_place_in_it() -> None:
+    here = figure("stacked", Series(label="a", style=0, points=(Point(x=1, y=1), Point(x=2, y=1))))
+    ((_, svg),) = draw(replace(here, panels=(Panel(series=(Series(label="a", style=0, points=(Point(x=2, y=1),)),)),)))
+    assert svg.count('class="tick"') == svg.count('class="grid"') + 1
+
+
 def test_labels_are_escaped() -> None:
     series = Series(label="<b>&", style=0, points=(Point(x=1, y=1, cells=('"><x>',), detail="<i>"),))
-    for kind in ("lines", "bars"):
+    for kind in ("lines", "bars", "stacked"):
         ((_, svg),) = draw(figure(kind, series, title="<u>"))
         assert not {"b", "i", "u", "x"} & {each.tag for each in ElementTree.fromstring(svg).iter()}
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.record import Cell, Measured, Measurement, Record
 from harness.store import ResultStore
 from reports.publish import ReportError, publish
+
+DENOISE = {"model": "semanir/small", "task": "denoise", "dataset": "bundled", "setting": "sigma=25"}
 
 
 @pytest.fixture
@@ -57,6 +61,31 @@ def test_a_store_copied_without_its_pictures_still_reports(tmp_path: Path, small
     store.append(small.records.values())
     text = publish(store, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "the picture is missing from the store" in text
+
+
+def test_a_forged_input_is_named_with_its_cell_and_the_version_that_differs(
+    tmp_path: Path, make_record: Callable[..., Record], make_sweep: Callable[..., Any]
+) -> None:
+    outcome = Measured(measurements=(Measurement(name="psnr", unit="dB", samples=(30.0,), labels=("cat",)),))
+    cells = [Cell(**DENOISE, backend=backend) for backend in ("gather", "mask", "sdpa")]
+    records = [make_record(cell, "psnr", outcome, degraded={"cat": "a" * 64}) for cell in cells]
+    versions = records[2].environment.versions | {"numpy": "1.26.4"}
+    environment = records[2].environment.model_copy(update={"versions": versions})
+    forged = records[2].model_copy(update={"degraded": {"cat": "b" * 64}, "environment": environment})
+    sweep = make_sweep(records)
+    with ResultStore.open(tmp_path / "store") as store:
+        store.remember(sweep.plan)
+        store.append(records[:2])
+        honest = publish(store, tmp_path / "report.md").read_text(encoding="utf-8")
+        store.append([forged])
+        text = publish(store, tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Unlike inputs" not in honest
+    _, _, named = text.partition("## Unlike inputs")
+    row = next(line for line in named.splitlines() if "b" * 8 in line)
+    assert "cat" in row
+    assert cells[2].id[:8] in row
+    assert "numpy 1.26.4" in row
+    assert "torch" not in named
 
 
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left_behind(store: ResultStore, tmp_path: Path) -> None:

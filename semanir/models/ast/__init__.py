@@ -184,17 +184,23 @@ def _flops(request: Request) -> dict[str, int]:
     configuration = CONFIGURATIONS[request.configuration]
     area = padded_side(configuration, request.height) * padded_side(configuration, request.width)
     convolutions = sum(2 * weights * area >> 2 * level for weights, level in _convolutions(configuration, request))
-    linear = sum(
-        2 * shape.blocks * (area >> 2 * shape.level) * shape.width**2 * _linear_squares(configuration, shape)
-        for shape in stage_shapes(configuration)
-    )
-    return {"convolutions": request.batch * convolutions, "linear": request.batch * linear}
+    projections = mlp = 0
+    for shape in stage_shapes(configuration):
+        square = 2 * shape.blocks * (area >> 2 * shape.level) * shape.width**2
+        attending, feeding = _squares(configuration, shape)
+        projections += attending * square
+        mlp += feeding * square
+    return {
+        "convolutions": request.batch * convolutions,
+        "projections": request.batch * projections,
+        "mlp": request.batch * mlp,
+    }
 
 
-def _linear_squares(configuration: Configuration, shape: StageShape) -> int:
-    """Weights of all linear layers of a block, over the square of its width."""
+def _squares(configuration: Configuration, shape: StageShape) -> tuple[int, int]:
+    """Weights of a block's projections, and of its feed-forward's linear layers, over the square of its width."""
     gated = configuration.feed_forward == "frfn"
-    return configuration.expansion * (3 if gated else 2) + (4 if shape.attends else 0)
+    return 4 if shape.attends else 0, configuration.expansion * (3 if gated else 2)
 
 
 def _convolutions(configuration: Configuration, request: Request) -> Iterator[tuple[int, int]]:
@@ -226,7 +232,7 @@ def _parameters(request: Request) -> int:
             norms += 2 * shape.width
             biases += (2 * configuration.window - 1) ** 2 * (shape.width // configuration.head_dim)
             biases += 2 if configuration.attention == "assa" else 0
-        total += shape.blocks * (shape.width**2 * _linear_squares(configuration, shape) + biases + norms)
+        total += shape.blocks * (shape.width**2 * sum(_squares(configuration, shape)) + biases + norms)
     return total
 
 

@@ -221,11 +221,13 @@ def _flops(request: Request) -> dict[str, int]:
     configuration = configuration_of(request)
     window, tokens = _window(request), _window(request) ** 2
     offsets = (2 * window - 1) ** 2
-    linear = dictionary = position = 0
+    projections = mlp = dictionary = position = 0
     convolutions = sum(2 * weights * height * width for weights, height, width in _convolution_positions(request))
     for shape in _shapes(request):
         area = shape.height_tokens * shape.width_tokens
-        linear += 2 * shape.layers * area * shape.width**2 * (4 + 2 * configuration.mlp_ratio)
+        square = 2 * shape.layers * area * shape.width**2
+        projections += 4 * square
+        mlp += 2 * configuration.mlp_ratio * square
         if request.top_k is not None and request.top_k < tokens:
             built = shape.layers if request.sharing == "layer" else len(set(shape.shifts))
             dictionary += 2 * built * area * tokens * shape.width
@@ -234,7 +236,8 @@ def _flops(request: Request) -> dict[str, int]:
     batch = request.batch
     return {
         "convolutions": batch * convolutions,
-        "linear": batch * linear,
+        "projections": batch * projections,
+        "mlp": batch * mlp,
         "dictionary": batch * dictionary,
         "position": position,
     }

@@ -120,10 +120,13 @@ def _flops(request: Request) -> dict[str, int]:
     """Convolutions and linear layers two a multiply-add; norms, softmax and element-wise work are left out."""
     configuration = CONFIGURATIONS[request.configuration]
     height, width = _map(request)
-    squares = 4 + 2 * configuration.mlp_ratio
-    linear = 2 * sum(configuration.stages) * height * width * configuration.width**2 * squares
+    square = 2 * sum(configuration.stages) * height * width * configuration.width**2
     convolutions = sum(2 * weights * area for weights, area in _convolutions(request))
-    return {"convolutions": request.batch * convolutions, "linear": request.batch * linear}
+    return {
+        "convolutions": request.batch * convolutions,
+        "projections": request.batch * 4 * square,
+        "mlp": request.batch * 2 * configuration.mlp_ratio * square,
+    }
 
 
 def _convolutions(request: Request) -> Iterator[tuple[int, int]]:

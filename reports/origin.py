@@ -1,0 +1,56 @@
+"""What every page says of its numbers: where they come from, and the command that measures each again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from harness.record import Record
+from reports.document import Column, Details, Entry, Group, Row, Section, Table, Text
+from reports.results import Result, counted, in_words, varying
+
+if TYPE_CHECKING:
+    from harness.store import StoredPlan
+
+
+def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Yield the experiment, the days, the machines, the commits and the spec of these records."""
+    days = sorted({record.started_at[:10] for record in found})
+    machines = dict.fromkeys(
+        f"{record.environment.cpu}, {record.environment.cores} cores, {record.environment.memory_gib:.0f} GiB"
+        + (f", {record.environment.device}" if record.environment.device != "cpu" else "")
+        for record in found
+    )
+    commits = dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found)
+    yield "experiment", plan.name
+    yield "measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"
+    yield "machine", "; ".join(machines) or "none yet"
+    yield "commit", ", ".join(commits) or "none yet"
+    yield "spec", plan.digest
+
+
+def again(results: Sequence[Result], store_name: str) -> Section:
+    """Return the section that every number leads to: a cell's axes and the command that measures it again."""
+    axes = ("task", *varying(results))
+    store = shlex.quote(store_name)
+    columns = (
+        Column(label="cell", kind="cell"),
+        Column(label="axes"),
+        Column(label="command", kind="code", hint="measures the cell again and shows the difference"),
+    )
+    rows = tuple(
+        Row(
+            anchor=result.cell.id,
+            entries=(
+                Entry(text=result.cell.id, cell=result.cell.id),
+                Entry(text=in_words(result.cell, axes)),
+                Entry(text=f"semanir-bench cell {result.cell.id} --rerun --diff --store {store}", cell=result.cell.id),
+            ),
+        )
+        for result in results
+    )
+    table = Table(caption="Commands, by cell", columns=columns, groups=(Group(rows=rows),))
+    said = Text(text="Each command measures one cell again, from scratch, and shows what changed.")
+    folded = Details(title="Commands, by cell", count=counted(len(rows), "cell"), blocks=(said, table))
+    return Section(title="Measure again", anchor="cells", blocks=(folded,))
