@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from semanir.attention import packing
 from semanir.attention.dictionary import KeyDictionary
+from semanir.attention.problem import Form
 from semanir.attention.signature import Bias, Scale, Weighting
 
 
@@ -50,6 +53,8 @@ def check(
     if kept is not None:
         _check_dictionary(kept, q)
     if bias is not None:
+        if math.isqrt(tokens) ** 2 != tokens:
+            raise AttentionError(f"bias: {tokens} tokens are no square window, and offsets between them have no table")
         offsets = (2 * math.isqrt(tokens) - 1) ** 2
         if tuple(bias.index.shape) != (tokens, tokens):
             raise AttentionError(
@@ -75,11 +80,19 @@ def _check_dictionary(kept: KeyDictionary, q: Tensor) -> None:
     windows, _, tokens, _ = q.shape
     if kept.tokens != tokens:
         raise AttentionError(f"kept: made for windows of {kept.tokens} tokens; q has {tokens}")
-    if kept.counts.shape[0] != windows:
-        raise AttentionError(f"kept: made for {kept.counts.shape[0]} windows; q has {windows}")
     if not 1 <= kept.top_k <= tokens:
         raise AttentionError(f"kept: top_k = {kept.top_k}; a row of {tokens} tokens keeps between 1 and {tokens} keys")
-    _check_device("kept", kept.counts, q)
+    for name in ("counts", *get_args(Form)):
+        packed = getattr(kept, name)
+        if packed is None:
+            continue
+        _check_device(f"kept.{name}", packed, q)
+        if packed.shape[0] != windows:
+            raise AttentionError(f"kept.{name}: made for {packed.shape[0]} windows; q has {windows}")
+        if name in ("bits", "column_bits") and tuple(packed.shape[1:]) != (tokens, packing.words(tokens)):
+            raise AttentionError(
+                f"kept.{name}: shape {tuple(packed.shape)}; {tokens} tokens take {packing.words(tokens)} words a row"
+            )
 
 
 def _check_device(name: str, x: Tensor, q: Tensor) -> None:

@@ -240,8 +240,7 @@ def _by_triton(
     from semanir.attention.selection import launch
 
     scores = score(features, similarity)
-    numbered = None if regions is None else regions.to(torch.uint8)
-    bits, counts = launch.select(scores, top_k, regions=numbered, exclude_self=exclude_self)
+    bits, counts = launch.select(scores, top_k, regions=regions, exclude_self=exclude_self)
     packings: dict[Form, Tensor] = {}
     if forms & {"boolean", "additive", "indices"}:
         packings = _from_boolean(packing.boolean(bits, features.shape[1]), top_k, forms, dtype)

@@ -44,7 +44,7 @@ def select(
 ):
     """Keep `min(top_k, admissible)` keys of ROWS rows, by bisection on the bits of their scores.
 
-    SCORES `[W * N, N]` fp32, REGIONS `[region_windows, N]` uint8, BITS `[W * N, words]`, COUNTS `[W * N]` int32.
+    SCORES `[W * N, N]` fp32, REGIONS `[region_windows, N]` integers, BITS `[W * N, words]`, COUNTS `[W * N]` int32.
     """
     LOWEST: tl.constexpr = -2147483648
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -53,6 +53,7 @@ def select(
     j = tl.arange(0, COLUMNS)
     ok = row_ok[:, None] & (j < N)[None, :]
     score = tl.load(SCORES + row[:, None] * N + j[None, :], mask=ok, other=0.0) + 0.0  # -0 becomes +0
+    score = tl.where(score == score, score, float("-inf"))  # NaN is like nothing
     # Flipping the lower bits of negative floats makes their order that of signed integers.
     key = score.to(tl.int32, bitcast=True)
     key = tl.where(key >= 0, key, key ^ 0x7FFFFFFF)

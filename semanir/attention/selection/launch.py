@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, Integer
 from torch import Tensor
+from triton.runtime.jit import JITFunction
 
 from semanir.attention import packing
 from semanir.attention.selection import kernels
 
-ELEMENTS = 4096
-"""Scores in the registers of one program of four warps: 32 a thread."""
+ELEMENTS_OF_WARP = 1024
+"""Scores in the registers of a warp: 32 a thread."""
 
 
 def columns(tokens: int) -> int:
@@ -18,16 +19,28 @@ def columns(tokens: int) -> int:
     return max(packing.BLOCK, 1 << (tokens - 1).bit_length())
 
 
+def warps(tokens: int) -> int:
+    """Return the warps of one program: one where a row fits, which then counts without a barrier."""
+    return max(1, columns(tokens) // ELEMENTS_OF_WARP)
+
+
 def rows(tokens: int) -> int:
-    """Return the rows of one program."""
-    return max(1, ELEMENTS // columns(tokens))
+    """Return the rows of one program: few, for each waits until the last of them is done."""
+    if interpreted():
+        return max(1, 4096 // columns(tokens))  # the interpreter pays for programs, hardly for their size
+    return max(1, ELEMENTS_OF_WARP // 2 // columns(tokens))
+
+
+def interpreted() -> bool:
+    """True where Triton's interpreter stands in for a GPU, as the environment decided before triton's import."""
+    return not isinstance(kernels.select, JITFunction)
 
 
 def select(
     scores: Float32[Tensor, "W N N"],
     top_k: int,
     *,
-    regions: UInt8[Tensor, "R N"] | None = None,
+    regions: Integer[Tensor, "R N"] | None = None,
     exclude_self: bool = False,
 ) -> tuple[Int32[Tensor, "W N words"], Int32[Tensor, "W N"]]:
     """Return the bits of the kept keys and how many each row keeps; W is a multiple of R, N at most 4,096."""
@@ -47,8 +60,10 @@ def transpose(bits: Int32[Tensor, "W N words"]) -> Int32[Tensor, "W N words"]:
 def _select(scores: Tensor, regions: Tensor | None, top_k: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
     windows, tokens, _ = scores.shape
     bits, counts = _bits_and_counts(scores)
-    if counts.numel():
-        per_program = rows(tokens)
+    if not counts.numel():
+        return bits, counts
+    per_program = rows(tokens)
+    with torch.cuda.device_of(scores):  # Triton launches on the current device, whatever the tensors'
         kernels.select[(-(-windows * tokens // per_program),)](
             scores.contiguous(),
             scores if regions is None else regions.contiguous(),
@@ -62,7 +77,7 @@ def _select(scores: Tensor, regions: Tensor | None, top_k: int, exclude_self: bo
             ROWS=per_program,
             HAS_REGIONS=regions is not None,
             EXCLUDE_SELF=exclude_self,
-            num_warps=4,
+            num_warps=warps(tokens),
         )
     return bits, counts
 
@@ -81,13 +96,15 @@ def _bits_and_counts(scores: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("semanir::transpose_bits", mutates_args=(), schema="(Tensor bits) -> Tensor")
 def _transpose(bits: Tensor) -> Tensor:
     windows, tokens, _ = bits.shape
-    turned = torch.empty_like(bits)
-    if bits.numel():
-        blocks = -(-tokens // packing.BLOCK)
+    turned = bits.new_empty(bits.shape)
+    if not bits.numel():
+        return turned
+    blocks = -(-tokens // packing.BLOCK)
+    with torch.cuda.device_of(bits):
         kernels.transpose[(windows * blocks * blocks,)](bits.contiguous(), turned, N=tokens, num_warps=4)
     return turned
 
 
 @_transpose.register_fake
 def _(bits: Tensor) -> Tensor:
-    return torch.empty_like(bits)
+    return bits.new_empty(bits.shape)

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from semanir.attention import dictionary
+from semanir.attention.backends.triton import launch
 from semanir.attention.dictionary import KeyDictionary
 from semanir.attention.position import relative_index
 from semanir.attention.problem import Form
 from semanir.attention.regions import region_ids
 from semanir.attention.signature import SOFTMAX, Bias, Weighting
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() and not launch.interpreted() else "cpu")
+"""Where the kernels run: on a GPU, or in the interpreter."""
 FORMS: frozenset[Form] = frozenset({"boolean", "additive", "indices", "bits", "column_bits"})
 
 
@@ -43,10 +46,10 @@ class Case:
         if self.shifted:
             regions = torch.from_numpy(
                 region_ids(2 * self.window, 2 * self.window, self.window, self.window // 2).copy()
-            )
+            ).to(DEVICE)
         features = torch.randn(self.windows, self.window**2, 12, generator=torch.Generator().manual_seed(1))
         return dictionary.build(
-            features.round() if self.ties else features,
+            (features.round() if self.ties else features).to(DEVICE),
             self.top_k,
             forms=FORMS,
             regions=regions,
@@ -57,15 +60,15 @@ class Case:
         """Draw q, k and v."""
         generator = torch.Generator().manual_seed(2)
         shape = (self.windows, self.window**2, 3, self.heads, self.head_dim)
-        q, k, v = torch.randn(shape, generator=generator).permute(2, 0, 3, 1, 4)
+        q, k, v = torch.randn(shape, generator=generator).to(DEVICE).permute(2, 0, 3, 1, 4)
         return (q, k, v) if self.packed else (q.contiguous(), k.contiguous(), v.contiguous())
 
     def options(self) -> dict[str, Any]:
         """Return bias, per-head scale and weighting."""
         generator = torch.Generator().manual_seed(3)
         table = torch.randn((2 * self.window - 1) ** 2, self.heads, generator=generator)
-        bias = Bias(table, relative_index(self.window, torch.device("cpu"))) if self.bias else None
-        scale = 0.1 + 0.2 * torch.rand(self.heads, generator=generator)
+        bias = Bias(table.to(DEVICE), relative_index(self.window, DEVICE)) if self.bias else None
+        scale = 0.1 + 0.2 * torch.rand(self.heads, generator=generator).to(DEVICE)
         return {"bias": bias, "scale": scale, "weighting": self.weighting}
 
 

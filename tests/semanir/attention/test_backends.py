@@ -8,9 +8,10 @@ from torch import Tensor
 
 from harness.catalogs import BACKENDS
 from semanir.attention import reference
+from semanir.attention.backends.triton import launch
 from semanir.attention.problem import Problem
 from semanir.attention.signature import Attend, Bias, Weighting
-from tests.semanir.attention.cases import CASES, Case
+from tests.semanir.attention.cases import CASES, DEVICE, Case
 
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -19,7 +20,7 @@ def problem_of(case: Case, *, dtype: str = "float32", needs_grad: bool = False) 
     kept = case.kept()
     tokens = case.window**2
     return Problem(
-        device="cpu",
+        device=DEVICE.type,
         dtype=dtype,
         windows=case.windows,
         heads=case.heads,
@@ -85,11 +86,13 @@ def gradients(attend: Attend, case: Case, dtype: torch.dtype) -> dict[str, Tenso
         learned["table"] = options["bias"].table.to(dtype).requires_grad_()
         options["bias"] = Bias(learned["table"], options["bias"].index)
     if case.weighting.relu_squared is not None:
-        factors = torch.tensor([case.weighting.softmax, case.weighting.relu_squared], dtype=dtype, requires_grad=True)
+        factors = torch.tensor(
+            [case.weighting.softmax, case.weighting.relu_squared], dtype=dtype, device=DEVICE, requires_grad=True
+        )
         options["weighting"] = Weighting(factors[0], factors[1])
         learned["factors"] = factors
     out = attend(q, k, v, case.kept(), **options)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4))
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4)).to(DEVICE)
     (out * weights).sum().backward()
     return {name: leaf.grad for name, leaf in learned.items() if leaf.grad is not None}
 
@@ -128,13 +131,13 @@ def test_the_useful_operations_are_those_of_the_kept_pairs(name: str) -> None:
 
 
 def test_triton_on_a_cpu_without_the_interpreter_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    case = CASES[0]
+    monkeypatch.setattr(launch, "interpreted", lambda: False)
+    q, k, v = (x.cpu() for x in CASES[0].inputs())
     with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1"):
-        BACKENDS["triton"].load()(*case.inputs(), case.kept(), **case.options())
+        BACKENDS["triton"].load()(q, k, v, None)
 
 
 def test_an_empty_batch_gives_an_empty_result() -> None:
     for name in ("mask", "gather", "sdpa", "triton"):
-        q = torch.zeros(0, 2, 64, 16)
+        q = torch.zeros(0, 2, 64, 16, device=DEVICE)
         assert BACKENDS[name].load()(q, q, q, None).shape == q.shape

@@ -11,7 +11,7 @@ from harness.catalogs import BACKENDS
 from semanir.attention.checks import AttentionError
 from semanir.attention.position import relative_index
 from semanir.attention.signature import Bias, Weighting
-from tests.semanir.attention.cases import Case
+from tests.semanir.attention.cases import DEVICE, Case
 
 
 def two_factors_each() -> Weighting:
@@ -28,7 +28,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "width": (lambda given: {"v": given["v"][..., :4]}, r"v: shape \(2, 2, 16, 4\); it must be that of q"),
     "dtype": (lambda given: {"k": given["k"].half()}, r"k: dtype torch.float16; it must be that of q, torch.float32"),
     "integers": (lambda given: {name: given[name].long() for name in "qkv"}, r"q: dtype torch.int64; attention takes"),
-    "device": (lambda given: {"v": given["v"].to("meta")}, r"v: on meta; it must be where q is, on cpu"),
+    "device": (lambda given: {"v": given["v"].to("meta")}, r"v: on meta; it must be where q is, on (cpu|cuda)"),
     "overlap": (lambda given: {"k": given["k"][:1].expand(2, -1, -1, -1)}, r"k: strides \(0, .*pass k.contiguous\(\)"),
     "empty_head": (
         lambda given: {name: given[name][..., :0] for name in "qkv"},
@@ -36,25 +36,40 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     ),
     "windows": (
         lambda given: {name: given[name][:1] for name in "qkv"},
-        r"kept: made for 2 windows; q has 1",
+        r"kept.counts: made for 2 windows; q has 1",
     ),
     "k": (
         lambda given: {"kept": dataclasses.replace(given["kept"], top_k=17)},
         r"kept: top_k = 17; a row of 16 tokens keeps between 1 and 16 keys",
+    ),
+    "words": (
+        lambda given: {
+            "kept": dataclasses.replace(
+                given["kept"], **{name: given["kept"].form(name)[..., :2] for name in ("bits", "column_bits")}
+            )
+        },
+        r"kept.bits: shape \(2, 16, 2\); 16 tokens take 4 words a row",
+    ),
+    "packing_elsewhere": (
+        lambda given: {"kept": dataclasses.replace(given["kept"], indices=given["kept"].indices.to("meta"))},
+        r"kept.indices: on meta; it must be where q is",
     ),
     "tokens": (
         lambda given: {"kept": dataclasses.replace(CASE, window=3).kept()},
         r"kept: made for windows of 9 tokens; q has 16",
     ),
     "bias_heads": (
-        lambda given: {"bias": Bias(torch.zeros(49, 3), relative_index(4, torch.device("cpu")))},
+        lambda given: {"bias": Bias(torch.zeros(49, 3, device=DEVICE), relative_index(4, DEVICE))},
         r"bias: table \(49, 3\); 16 tokens and 2 heads need \(49, 2\)",
     ),
     "bias_window": (
-        lambda given: {"bias": Bias(torch.zeros(49, 2), relative_index(3, torch.device("cpu")))},
+        lambda given: {"bias": Bias(torch.zeros(49, 2, device=DEVICE), relative_index(3, DEVICE))},
         r"bias: index \(9, 9\)",
     ),
-    "scale_heads": (lambda given: {"scale": torch.ones(3)}, r"scale: shape \(3,\); one number, or one for each of 2"),
+    "scale_heads": (
+        lambda given: {"scale": torch.ones(3, device=DEVICE)},
+        r"scale: shape \(3,\); one number, or one for each of 2",
+    ),
     "scale_value": (lambda given: {"scale": float("nan")}, r"scale: nan; it must be a finite number"),
     "weighting": (
         lambda given: {"weighting": two_factors_each()},

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semanir.attention import dictionary
+from semanir.attention import dictionary, packing
 from semanir.attention.dictionary import DictionaryError, Selector
 from semanir.attention.regions import kept_pairs, region_ids
 from semanir.attention.selection import launch
-from tests.semanir.attention.cases import CASES, FORMS
+from tests.semanir.attention.cases import CASES, DEVICE, FORMS
 
 
 def stable_sort_selection(scores: np.ndarray, top_k: int, admissible: np.ndarray) -> np.ndarray:
@@ -40,28 +40,28 @@ def test_the_selection_is_that_of_a_stable_sort(
     tokens = window**2
     top_k = 1 + round(share * (tokens - 1))
     # Few levels make many ties; one level makes rows that are equal throughout.
-    features = torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (4, tokens, 3))).float()
-    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2 * shifted).copy())
+    features = torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (4, tokens, 3))).float().to(DEVICE)
+    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2 * shifted).copy()).to(DEVICE)
     built = dictionary.build(
         features, top_k, forms=FORMS, regions=regions, exclude_self=exclude_self, selector=selector
     )
 
-    ids = regions.numpy()
+    ids = regions.cpu().numpy()
     admissible = ids[:, :, None] == ids[:, None, :]
     if exclude_self:
         alone = admissible.sum(-1) == 1
         admissible &= ~np.eye(tokens, dtype=bool) | alone[:, :, None]
-    scores = (features @ features.mT).numpy()
+    scores = (features @ features.mT).cpu().numpy()
     expected = stable_sort_selection(scores, top_k, admissible)
-    np.testing.assert_array_equal(built.form("boolean").numpy(), expected)
-    np.testing.assert_array_equal(built.counts.numpy(), np.minimum(admissible.sum(-1), top_k))
+    np.testing.assert_array_equal(built.form("boolean").cpu().numpy(), expected)
+    np.testing.assert_array_equal(built.counts.cpu().numpy(), np.minimum(admissible.sum(-1), top_k))
     built.validate()
 
 
 @pytest.mark.parametrize(("window", "top_k"), [(9, 30), (12, 143), (17, 40)])
 def test_both_selectors_keep_the_same_pairs_of_real_numbers(window: int, top_k: int) -> None:
-    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2).copy())
-    features = torch.randn(4, window**2, 6, generator=torch.Generator().manual_seed(0))
+    regions = torch.from_numpy(region_ids(2 * window, 2 * window, window, window // 2).copy()).to(DEVICE)
+    features = torch.randn(4, window**2, 6, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     features[1, : window**2 // 2] = 0.0  # negative and positive zeros, ties over half a window
     features[2] *= 1e18
     by_torch, by_triton = (
@@ -83,9 +83,27 @@ def test_a_dictionary_of_many_windows_is_built_in_parts_that_do_not_show(monkeyp
         assert torch.equal(whole.form(form), parts.form(form)), form
 
 
+def test_a_region_may_have_any_number() -> None:
+    features = torch.randn(1, 16, 4, device=DEVICE)
+    regions = torch.zeros(1, 16, dtype=torch.int64, device=DEVICE)
+    regions[:, 8:] = 256
+    for selector in ("torch", "triton"):
+        built = dictionary.build(features, 12, forms={"boolean"}, regions=regions, selector=selector)
+        assert built.counts.unique().tolist() == [8]
+
+
+def test_a_row_with_nan_keeps_its_share_all_the_same() -> None:
+    scores = torch.randn(1, 16, 16, device=DEVICE)
+    scores[0, 3] = float("nan")
+    scores[0, 4, :12] = float("nan")
+    bits, counts = launch.select(scores, 5)
+    assert torch.equal(packing.boolean(bits, 16).sum(-1), counts.long())
+    assert counts.unique().tolist() == [5]
+
+
 def test_the_dictionary_operators_describe_themselves_to_torch() -> None:
-    scores = torch.randn(2, 16, 16)
-    regions = torch.zeros(1, 16, dtype=torch.uint8)
+    scores = torch.randn(2, 16, 16, device=DEVICE)
+    regions = torch.zeros(1, 16, dtype=torch.uint8, device=DEVICE)
     torch.library.opcheck(torch.ops.semanir.select, (scores, regions, 5, True))
     bits, _ = launch.select(scores, 5)
     torch.library.opcheck(torch.ops.semanir.transpose_bits, (bits,))
@@ -112,7 +130,7 @@ def test_all_packings_describe_the_same_pairs(case: CASES) -> None:  # type: ign
     assert torch.equal(kept.form("additive")[:, 0] == 0, boolean)
     assert torch.equal(torch.isinf(kept.form("additive")[:, 0]), ~boolean)
     bits, column_bits = kept.form("bits"), kept.form("column_bits")
-    key = torch.arange(kept.tokens)
+    key = torch.arange(kept.tokens, device=DEVICE)
     # The documented place of a key: word t, bit 2 c + e of its block stand for key 8 c + 2 t + e.
     word, bit = key // 128 * 4 + key % 8 // 2, key % 128 // 8 * 2 + key % 2
     assert torch.equal(bits[..., word] >> bit & 1 == 1, boolean)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+from semanir.attention.backends.triton import tiles
 from semanir.attention.problem import ITEM_BYTES, Backend, DeviceKind, Flops, Problem
 
-MAX_HEAD_DIM = 64
 MAX_TOKENS = 4096
+TABLE_PARTS = 2
+"""Parts in which the gradient of the scores is summed over the windows, and their sum, where N is large."""
 
 
 def _unsupported(problem: Problem) -> str | None:
     if problem.dtype == "float64":
         return "its accumulators are float32; float64 belongs to the reference"
-    if problem.head_dim > MAX_HEAD_DIM:
-        return f"head dimension {problem.head_dim} exceeds {MAX_HEAD_DIM}"
+    widest = tiles.MAX_HEAD_DIM[ITEM_BYTES[problem.dtype]]
+    if problem.head_dim > widest:
+        return f"head dimension {problem.head_dim} exceeds {widest}, its limit in {problem.dtype}"
     if problem.tokens > MAX_TOKENS:
         return f"{problem.tokens} tokens in a window exceed {MAX_TOKENS}"
     return None
@@ -23,47 +25,34 @@ def _unsupported(problem: Problem) -> str | None:
 
 def _flops(problem: Problem) -> Flops:
     """Whole tiles are computed, and head dimensions round up to a power of two of at least 16."""
-    pairs = problem.windows * padded_pairs(problem.tokens, ITEM_BYTES[problem.dtype])
     return Flops(
-        spent=4 * problem.heads * pairs * padded_head_dim(problem.head_dim),
+        spent=tiles.spent(
+            ("forward",),
+            windows=problem.windows,
+            heads=problem.heads,
+            tokens=problem.tokens,
+            head_dim=problem.head_dim,
+            item_bytes=ITEM_BYTES[problem.dtype],
+            sparse=problem.weighting == "sparse",
+        ),
         useful=4 * problem.heads * problem.kept_pairs * problem.head_dim,
     )
 
 
 def _extra_bytes(problem: Problem) -> int:
-    """Scores live in registers; beside the output one float a row exists, and copies of rows that need padding."""
-    copied = copies_rows(problem.head_dim, ITEM_BYTES[problem.dtype])
-    per_row = 4 + (3 * padded_head_dim(problem.head_dim) * ITEM_BYTES[problem.dtype] if copied else 0)
-    return problem.windows * problem.heads * problem.tokens * per_row
+    """Scores live in registers; beside the output one float a row exists, and copies of rows that need padding.
+
+    Gradients add a second float a row, a copy of the output's gradient, and the summed score gradients of the bias.
+    """
+    rows = problem.windows * problem.heads * problem.tokens
+    copies = 3 + problem.needs_grad if tiles.copies_rows(problem.head_dim) else 0
+    row = tiles.padded_head_dim(problem.head_dim) * ITEM_BYTES[problem.dtype]
+    table = 4 * TABLE_PARTS * problem.heads * problem.tokens**2 if problem.needs_grad and problem.has_bias else 0
+    return rows * (copies * row + 4 + 4 * problem.needs_grad) + table
 
 
 def _worker_env(device: DeviceKind) -> Mapping[str, str]:
     return {"TRITON_INTERPRET": "1"} if device == "cpu" else {}
-
-
-def tile_sides(tokens: int, item_bytes: int) -> tuple[int, int]:
-    """Return the queries and the keys of one forward tile: powers of two from 16 on.
-
-    Float32 fills the registers twice as fast.
-    """
-    power = max(16, 1 << (tokens - 1).bit_length())
-    return min(64, power), min(128 if item_bytes == 2 else 32, power)
-
-
-def padded_pairs(tokens: int, item_bytes: int) -> int:
-    """Count the pairs of a window with both sides rounded up to whole tiles."""
-    queries, keys = tile_sides(tokens, item_bytes)
-    return math.ceil(tokens / queries) * queries * math.ceil(tokens / keys) * keys
-
-
-def copies_rows(head_dim: int, item_bytes: int) -> bool:
-    """Rows are loaded 16 bytes at a time; heads that are no multiple of it are copied with padding."""
-    return head_dim * item_bytes % 16 != 0
-
-
-def padded_head_dim(head_dim: int) -> int:
-    """The width that a tile gives a head; tensor cores want a power of two of at least 16."""
-    return max(16, 1 << (head_dim - 1).bit_length())
 
 
 BACKEND = Backend(

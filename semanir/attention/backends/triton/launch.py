@@ -7,14 +7,15 @@ it returns. Outputs and gradients lie in memory as `[W, N, H, D]`, so that joini
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from triton.runtime.jit import JITFunction
 
-from semanir.attention.backends.triton import copies_rows, padded_head_dim, tile_sides
+from semanir.attention.backends.triton import tiles
 from semanir.attention.backends.triton.kernels import backward, forward
 from semanir.attention.signature import Scale
 
@@ -23,54 +24,17 @@ PARTS = 64
 """Tiles of summed score gradients that are wanted, over all heads, to fill a GPU; fewer parts take less memory."""
 
 
-@dataclass(frozen=True)
-class Tile:
-    """What one program computes at a time, and how."""
-
-    queries: int
-    keys: int
-    warps: int
-    stages: int = 2
-
-
-HALF = {
-    "row_sums": Tile(64, 64, warps=4),
-    "gradient_of_queries": Tile(64, 64, warps=4),
-    "gradient_of_keys": Tile(64, 64, warps=4),
-    "gradient_of_scores_over_windows": Tile(128, 64, warps=8),
-}
-SINGLE = {
-    "row_sums": Tile(64, 32, warps=4),
-    "gradient_of_queries": Tile(64, 32, warps=4),
-    "gradient_of_keys": Tile(32, 64, warps=4),
-    "gradient_of_scores_over_windows": Tile(64, 32, warps=4),
-}
-"""Tiles of the backward by size of number: chosen by static cost, so that no inner loop spills on sm_80 and sm_90."""
-
-
-def tile(kernel: str, tokens: int, item_bytes: int) -> Tile:
-    """Return the tile of a kernel for windows of `tokens`."""
+def tile(kernel: tiles.Kernel, tokens: int, head_dim: int, item_bytes: int) -> tiles.Tile:
+    """Return the tile of a kernel; the interpreter pays for programs and loops, hardly for their size."""
     if interpreted():
-        side = interpreted_tile_side(tokens)
-        return Tile(side, side, warps=4)
-    queries, keys = tile_sides(tokens, item_bytes)
-    if kernel == "forward":
-        return Tile(queries, keys, warps=4)
-    chosen = (HALF if item_bytes == 2 else SINGLE)[kernel]
-    most = max(16, 1 << (tokens - 1).bit_length())
-    if max(chosen.queries, chosen.keys) <= most:
-        return chosen
-    return Tile(min(chosen.queries, most), min(chosen.keys, most), warps=4)
-
-
-def interpreted_tile_side(tokens: int) -> int:
-    """The interpreter pays for each program and each loop, hardly for their size: whole windows up to 256 tokens."""
-    return min(256, max(16, 1 << (tokens - 1).bit_length()))
+        side = min(256, max(16, 1 << (tokens - 1).bit_length()))
+        return tiles.Tile(side, side)
+    return tiles.tile(kernel, tokens, head_dim, item_bytes)
 
 
 def interpreted() -> bool:
-    """True where Triton's interpreter stands in for a GPU; decided by the environment before triton's import."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
+    """True where Triton's interpreter stands in for a GPU, as the environment decided before triton's import."""
+    return not isinstance(forward.forward, JITFunction)
 
 
 @dataclass(frozen=True)
@@ -116,21 +80,29 @@ class Call:
 
     def scales(self) -> tuple[Tensor, float]:
         """Return the scale as the kernels take it: a pointer, read with HAS_SCALES, and a number."""
-        return (self.scale, 0.0) if isinstance(self.scale, Tensor) else (self.q, float(self.scale))
+        return (self.scale.contiguous(), 0.0) if isinstance(self.scale, Tensor) else (self.q, float(self.scale))
 
-    def constants(self, kernel: str) -> dict[str, Any]:
+    def words(self) -> Tensor:
+        """Return the bits as the kernels count through them; anything without a dictionary."""
+        return self.q if self.bits is None else self.bits.contiguous()
+
+    def both_factors(self) -> Tensor:
+        """Return the factors of the sparse weighting; anything without one."""
+        return self.q if self.factors is None else self.factors.contiguous()
+
+    def constants(self, kernel: tiles.Kernel) -> dict[str, Any]:
         """Return what is compiled into a kernel, and its tile."""
         _, _, tokens, head_dim = self.shape
-        chosen = tile(kernel, tokens, self.q.element_size())
+        chosen = tile(kernel, tokens, head_dim, self.q.element_size())
         return {
             "N": tokens,
             "D": head_dim,
-            "D_LOADED": padded_head_dim(head_dim) if copies_rows(head_dim, self.q.element_size()) else head_dim,
-            "DP": padded_head_dim(head_dim),
+            "D_LOADED": tiles.padded_head_dim(head_dim) if tiles.copies_rows(head_dim) else head_dim,
+            "DP": tiles.padded_head_dim(head_dim),
             "WINDOW": self.window,
             "QUERIES": chosen.queries,
             "KEYS": chosen.keys,
-            "SPAN": table_span(self.window, tokens, chosen),
+            "SPAN": tiles.table_span(self.window, tokens, chosen),
             "HAS_BITS": self.bits is not None,
             "HAS_SCALES": isinstance(self.scale, Tensor),
             "PRECISION": precision(self.q.dtype),
@@ -140,32 +112,20 @@ class Call:
         }
 
 
-def table_span(window: int, tokens: int, tile: Tile) -> int:
-    """Return how many entries of the bias table a tile reads, rounded up to a power of two."""
-    heights = (min(_rows_touched(side, window), tokens // window) for side in (tile.queries, tile.keys))
-    entries = min(sum(heights) - 1, 2 * window - 1) * (2 * window - 1)
-    return 1 << (entries - 1).bit_length()
-
-
-def _rows_touched(side: int, window: int) -> int:
-    """Rows of the window that `side` tokens reach, wherever a tile starts."""
-    return side // window if side % window == 0 else (side - 1) // window + 2
-
-
 def precision(dtype: torch.dtype) -> str:
     """Return how tensor cores multiply: float32 in three TF32 products, whose error is float32's own."""
     return "tf32x3" if dtype == torch.float32 and not interpreted() else "ieee"
 
 
 def aligned_rows(x: Tensor) -> Tensor:
-    """Return `x` itself, or a copy with zeros beside its rows, so that a GPU loads them 16 bytes at a time."""
-    *outer, head_dim = x.shape
-    if not copies_rows(head_dim, x.element_size()):
-        return x if x.stride(-1) == 1 else x.contiguous()
-    padded = x.new_empty(*outer, padded_head_dim(head_dim))
-    padded[..., :head_dim] = x
-    padded[..., head_dim:] = 0
-    return padded
+    """Return `x` itself, or a copy with zeros beside its rows, so that a GPU loads them 16 bytes at a time.
+
+    Copied are also rows with gaps, and views whose rows lie 2^31 numbers apart: kernels count those in 32 bits.
+    """
+    head_dim = x.shape[-1]
+    if tiles.copies_rows(head_dim):
+        return functional.pad(x.contiguous(), (0, tiles.padded_head_dim(head_dim) - head_dim))
+    return x if x.stride(-1) == 1 and x.stride(2) * x.shape[2] < 2**31 else x.contiguous()
 
 
 def attend(call: Call) -> tuple[Tensor, Tensor]:
@@ -183,10 +143,10 @@ def attend(call: Call) -> tuple[Tensor, Tensor]:
         v,
         out,
         lse,
-        q if call.bits is None else call.bits,
+        call.words(),
         call.tables(),
         scales,
-        q if call.factors is None else call.factors,
+        call.both_factors(),
         scale,
         *q.stride()[:3],
         *k.stride()[:3],
@@ -219,12 +179,12 @@ def differentiate(
     windows, heads, tokens, _ = call.shape
     grad_q, grad_k, grad_v = call.empty(), call.empty(), call.empty()
     if not out.numel():
-        return _nothing(call, grad_q, grad_k, grad_v)
+        return _nothing(call, grad_q, grad_k, grad_v, table=table)
     q, k, v = call.aligned()
     grad_out = aligned_rows(grad_out)
     delta = call.per_row()
-    bits = q if call.bits is None else call.bits
-    factors = q if call.factors is None else call.factors
+    bits = call.words()
+    factors = call.both_factors()
     tables = call.tables()
     scales, scale = call.scales()
     has_bias, sparse = call.table is not None, call.factors is not None
@@ -290,7 +250,7 @@ def differentiate(
         delta,
         grad_k,
         grad_v,
-        q if column_bits is None else column_bits,
+        q if column_bits is None else column_bits.contiguous(),
         tables,
         scales,
         factors,
@@ -306,15 +266,17 @@ def differentiate(
         grad_q,
         grad_k,
         grad_v,
-        _differentiate_table(call, grad_out, lse, delta, tables) if table and has_bias else None,
+        _differentiate_table(call, (q, k, v), grad_out, lse, delta, tables) if table and has_bias else None,
         grad_scales.sum(0) if isinstance(call.scale, Tensor) else None,
         None if squares is None else torch.stack([delta.sum(), squares.sum()]),
     )
 
 
-def _differentiate_table(call: Call, grad_out: Tensor, lse: Tensor, delta: Tensor, tables: Tensor) -> Tensor:
+def _differentiate_table(
+    call: Call, aligned: tuple[Tensor, Tensor, Tensor], grad_out: Tensor, lse: Tensor, delta: Tensor, tables: Tensor
+) -> Tensor:
     windows, heads, tokens, _ = call.shape
-    q, k, v = call.aligned()
+    q, k, v = aligned
     scales, scale = call.scales()
     constants = call.constants("gradient_of_scores_over_windows")
     tiles = -(-tokens // constants["QUERIES"]) * -(-tokens // constants["KEYS"])
@@ -330,10 +292,10 @@ def _differentiate_table(call: Call, grad_out: Tensor, lse: Tensor, delta: Tenso
         lse,
         delta,
         grad_scores,
-        q if call.bits is None else call.bits,
+        call.words(),
         tables,
         scales,
-        q if call.factors is None else call.factors,
+        call.both_factors(),
         scale,
         *q.stride()[:3],
         *k.stride()[:3],
@@ -345,13 +307,13 @@ def _differentiate_table(call: Call, grad_out: Tensor, lse: Tensor, delta: Tenso
         SPARSE=call.factors is not None,
         **constants,
     )
+    grad_scores = grad_scores.sum(0)
     grad_table = q.new_empty((2 * call.window - 1) ** 2, heads, dtype=torch.float32)
     offsets = 128
     backward.gradient_of_table[(-(-grad_table.shape[0] // offsets) * heads,)](
         grad_scores,
         grad_table,
         heads,
-        parts,
         N=tokens,
         WINDOW=call.window,
         OFFSETS=offsets,
@@ -361,13 +323,17 @@ def _differentiate_table(call: Call, grad_out: Tensor, lse: Tensor, delta: Tenso
     return grad_table
 
 
-def _nothing(call: Call, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor) -> Gradients:
+def _nothing(call: Call, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor, *, table: bool) -> Gradients:
     """An empty batch tells nothing about what all windows share."""
+
+    def zeros(like: Tensor) -> Tensor:
+        return like.new_zeros(like.shape, dtype=torch.float32)
+
     return Gradients(
         grad_q,
         grad_k,
         grad_v,
-        None if call.table is None else torch.zeros_like(call.table, dtype=torch.float32),
-        torch.zeros_like(call.scale) if isinstance(call.scale, Tensor) else None,
-        None if call.factors is None else torch.zeros_like(call.factors),
+        zeros(call.table) if table and call.table is not None else None,
+        zeros(call.scale) if isinstance(call.scale, Tensor) else None,
+        None if call.factors is None else zeros(call.factors),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from semanir.attention.backends.triton import launch, padded_head_dim, padded_pairs
+from semanir.attention.backends.triton import launch, tiles
 from semanir.attention.selection.launch import transpose
 
 SIGNATURE = (
@@ -35,7 +35,8 @@ def attend(
 
     `column_bits` serve the gradient alone, and `top_k` the count of useful operations.
     """
-    return launch.attend(launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window))
+    with torch.cuda.device_of(q):  # Triton launches on the current device, whatever the tensors'
+        return launch.attend(launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window))
 
 
 @attend.register_fake
@@ -81,9 +82,10 @@ def attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Return the gradients of q, k and v, and of those of table, scales and factors that there are, in this order."""
     call = launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window)
-    if bits is not None and column_bits is None:
-        column_bits = transpose(bits)
-    found = launch.differentiate(call, grad_out, out, lse, column_bits, table=table_too)
+    with torch.cuda.device_of(q):
+        if bits is not None and column_bits is None:
+            column_bits = transpose(bits)
+        found = launch.differentiate(call, grad_out, out, lse, column_bits, table=table_too)
     shared = [gradient for gradient in (found.table, found.scale, found.factors) if gradient is not None]
     return found.q, found.k, found.v, shared
 
@@ -107,7 +109,7 @@ def _(
     table_too: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     learned = (table if table_too else None, scales, factors)
-    shared = [torch.empty_like(x, dtype=torch.float32) for x in learned if x is not None]
+    shared = [x.new_empty(x.shape, dtype=torch.float32) for x in learned if x is not None]
     return _like(q), _like(q), _like(q), shared
 
 
@@ -141,16 +143,31 @@ attend.register_autograd(_backward, setup_context=_save)
 
 @register_flop_formula(torch.ops.semanir.attend, get_raw=True)
 def _spent(q: Tensor, *args: Any, **kwargs: Any) -> int:
-    """Count two products over whole tiles."""
-    windows, heads, tokens, head_dim = q.shape
-    return 4 * windows * heads * padded_pairs(tokens, q.element_size()) * padded_head_dim(head_dim)
+    return _count(("forward",), q, factors=args[6])
 
 
 @register_flop_formula(torch.ops.semanir.attend_backward, get_raw=True)
 def _spent_backward(q: Tensor, *args: Any, **kwargs: Any) -> int:
-    table_too = args[13]
-    # dQ takes three products and dK with dV four; the table's gradient computes scores and dP once more.
-    return (7 + 2 * table_too) * _spent(q) // 2
+    factors, table_too = args[6], args[13]
+    kernels: tuple[tiles.Kernel, ...] = ("gradient_of_queries", "gradient_of_keys")
+    if factors is not None:
+        kernels += ("row_sums",)
+    if table_too:
+        kernels += ("gradient_of_scores_over_windows",)
+    return _count(kernels, q, factors=factors)
+
+
+def _count(kernels: tuple[tiles.Kernel, ...], q: Tensor, *, factors: Tensor | None) -> int:
+    windows, heads, tokens, head_dim = q.shape
+    return tiles.spent(
+        kernels,
+        windows=windows,
+        heads=heads,
+        tokens=tokens,
+        head_dim=head_dim,
+        item_bytes=q.element_size(),
+        sparse=factors is not None,
+    )
 
 
 def _useful(q: torch.Size, *args: Any, **kwargs: Any) -> int:

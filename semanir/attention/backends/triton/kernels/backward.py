@@ -53,7 +53,7 @@ def scores_and_weights(
     if HAS_BITS or N % (QUERIES if TRANSPOSED else KEYS) != 0:
         exponent = tl.where(kept, exponent, float("-inf"))
         s = tl.where(kept, s, 0.0)
-    return tl.maximum(s, 0.0) / LOG2E, tl.math.exp2(exponent)
+    return tl.maximum(s, 0.0) * (1.0 / LOG2E), tl.math.exp2(exponent)
 
 
 @triton.jit
@@ -119,7 +119,7 @@ def row_sums(
     """Sum `P dP` and `relu(s)^2 dP` over each row, for the sparse weighting: the first is not `out dO` there."""
     TILES: tl.constexpr = (N + QUERIES - 1) // QUERIES
     program = tl.program_id(0)
-    h = program % heads
+    h = (program % heads).to(tl.int64)
     first_query = (program // heads) % TILES * QUERIES
     queries = first_query + tl.arange(0, QUERIES)
     w = (program // (heads * TILES)).to(tl.int64)
@@ -211,7 +211,7 @@ def gradient_of_queries(
     """
     TILES: tl.constexpr = (N + QUERIES - 1) // QUERIES
     program = tl.program_id(0)
-    h = program % heads
+    h = (program % heads).to(tl.int64)
     first_query = (program // heads) % TILES * QUERIES
     queries = first_query + tl.arange(0, QUERIES)
     w = (program // (heads * TILES)).to(tl.int64)
@@ -302,7 +302,7 @@ def gradient_of_keys(
     """One program: dK and dV of KEYS keys; tiles are transposed, keys by queries."""
     TILES: tl.constexpr = (N + KEYS - 1) // KEYS
     program = tl.program_id(0)
-    h = program % heads
+    h = (program % heads).to(tl.int64)
     first_key = (program // heads) % TILES * KEYS
     keys = first_key + tl.arange(0, KEYS)
     w = (program // (heads * TILES)).to(tl.int64)
@@ -394,7 +394,7 @@ def gradient_of_scores_over_windows(
     ROW_TILES: tl.constexpr = (N + QUERIES - 1) // QUERIES
     COLUMN_TILES: tl.constexpr = (N + KEYS - 1) // KEYS
     program = tl.program_id(0)
-    h = program % heads
+    h = (program % heads).to(tl.int64)
     tile = program // heads % (ROW_TILES * COLUMN_TILES)
     part = program // (heads * ROW_TILES * COLUMN_TILES)
     first_query = tile // COLUMN_TILES * QUERIES
@@ -442,25 +442,26 @@ def gradient_of_table(
     GRAD_SCORES,
     GRAD_TABLE,
     heads,
-    parts,
     N: tl.constexpr,
     WINDOW: tl.constexpr,
     OFFSETS: tl.constexpr,
     QUERIES: tl.constexpr,
 ):
-    """One program: OFFSETS entries of one head's table; all pairs at each offset are summed, in one order."""
+    """One program: OFFSETS entries of one head's table; all pairs at each offset are summed, in one order.
+
+    GRAD_SCORES is `[H, N, N]`, GRAD_TABLE `[R, H]`.
+    """
     SIDE: tl.constexpr = 2 * WINDOW - 1
     h = tl.program_id(0) % heads
     offset = tl.program_id(0) // heads * OFFSETS + tl.arange(0, OFFSETS)
     dy = offset // SIDE - (WINDOW - 1)
     dx = offset % SIDE - (WINDOW - 1)
+    scores = GRAD_SCORES + h.to(tl.int64) * (N * N)
     total = tl.zeros([OFFSETS], tl.float32)
-    for part in range(parts):
-        scores = GRAD_SCORES + (part * heads + h).to(tl.int64) * (N * N)
-        for first in range(0, N, QUERIES):
-            query = first + tl.arange(0, QUERIES)
-            y = (query // WINDOW)[:, None] - dy[None, :]
-            x = (query % WINDOW)[:, None] - dx[None, :]
-            pair_ok = (y >= 0) & (y < WINDOW) & (x >= 0) & (x < WINDOW) & (query < N)[:, None]
-            total += tl.sum(tl.load(scores + query[:, None] * N + y * WINDOW + x, mask=pair_ok, other=0.0), 0)
+    for first in range(0, N, QUERIES):
+        query = first + tl.arange(0, QUERIES)
+        y = (query // WINDOW)[:, None] - dy[None, :]
+        x = (query % WINDOW)[:, None] - dx[None, :]
+        pair_ok = (y >= 0) & (y < WINDOW) & (x >= 0) & (x < WINDOW) & (query < N)[:, None]
+        total += tl.sum(tl.load(scores + query[:, None] * N + y * WINDOW + x, mask=pair_ok, other=0.0), 0)
     tl.store(GRAD_TABLE + offset * heads + h, total, mask=offset < SIDE * SIDE)

@@ -58,10 +58,10 @@ def forward(
     TILES: tl.constexpr = (N + QUERIES - 1) // QUERIES
     # Heads are fastest, so that the programs which share one tile of bits run together.
     program = tl.program_id(0)
-    h = program % heads
+    h = (program % heads).to(tl.int64)  # windows and heads times strides pass 2^31
     first_query = (program // heads) % TILES * QUERIES
     queries = first_query + tl.arange(0, QUERIES)
-    w = (program // (heads * TILES)).to(tl.int64)  # windows times strides pass 2^31
+    w = (program // (heads * TILES)).to(tl.int64)
     if HAS_SCALES:
         scale = tl.load(SCALES + h)
     scale *= LOG2E
