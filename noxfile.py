@@ -1,4 +1,4 @@
-"""The verbs: `demo`, `tests`, `style`, `types`, `static`, `protocols`, `flops`, `gpu`, `report`, `picture`."""
+"""Verbs: `demo`, `tests`, `style`, `types`, `static`, `protocols`, `flops`, `scaling`, `gpu`, `report`, `picture`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,13 @@ def flops(session: nox.Session) -> None:
     """Count where operations go over k and window, and write the table into the experiment's README."""
     full(session)
     answer(session, "flops")
+
+
+@nox.session(venv_backend="none")
+def scaling(session: nox.Session) -> None:
+    """Fit how one attention layer grows with N and k on this CPU, and write the table into the experiment's README."""
+    full(session)
+    answer(session, "scaling")
 
 
 @nox.session(venv_backend="none")

@@ -293,6 +293,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in steps=200 or windows.1.top_k=[8, 16]."),
     ] = None,
+    data: DataOption = None,
 ) -> None:
     """Train a network by a spec and write its weights and their card.
 
@@ -311,6 +312,7 @@ def train(
     from harness.training.run import train as run_training
 
     with clear_errors():
+        _use_data(data)
         path = Path(spec)
         if not path.exists() and (named := EXPERIMENTS / "train" / f"{spec}.yaml").is_file():
             path = named
@@ -329,7 +331,7 @@ def train(
         except (WrongFolder, WrongProcesses, NoTensorBoard) as error:
             raise UsageError(str(error)) from None
         except (Diverged, CheckpointFailed) as error:
-            typer.echo(f"{error}\nthe newest checkpoint in {folder} is good; --resume goes on from it", err=True)
+            typer.echo(f"{error}\n{folder} keeps the newest checkpoint, if any; --resume goes on from there", err=True)
             raise typer.Exit(FAILED) from None
 
 
