@@ -124,6 +124,8 @@ class Series:
     style: int
     """Index of colour and marker, the same for the same label throughout a document."""
     points: tuple[Point, ...]
+    line: Literal["joined", "none", "alone"] = "joined"
+    """Points joined by a line, points alone, or the line alone, as of a model; for figures of `lines`."""
 
 
 @dataclass(frozen=True, kw_only=True)

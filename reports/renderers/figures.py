@@ -99,8 +99,8 @@ def _lines(figure: Figure, panel: Panel, low: float, high: float) -> str:
 def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> str:
     colour = f"s{series.style % len(MARKERS)}"
     path = "L".join(f"{to_x(point.x):.1f} {to_y(point.y):.1f}" for point in series.points)
-    parts = [f'<path class="curve {colour}" d="M{path}"/>' if len(series.points) > 1 else ""]
-    for point in series.points:
+    parts = [f'<path class="curve {colour}" d="M{path}"/>' if len(series.points) > 1 and series.line != "none" else ""]
+    for point in series.points if series.line != "alone" else ():
         x, y = to_x(point.x), to_y(point.y)
         whisker = ""
         if point.low is not None and point.high is not None:
@@ -177,7 +177,7 @@ def _below(figure: Figure, ticks: Sequence[float], left: float, right: float, bo
 
 def _frame(figure: Figure, panel: Panel, parts: Sequence[str], height: float) -> str:
     title = f"{figure.title}: {panel.title}" if panel.title else figure.title
-    names = ", ".join(series.label for series in panel.series if series.label)
+    names = ", ".join(dict.fromkeys(series.label for series in panel.series if series.label))
     summary = f"{figure.summary}. Series: {names}." if names else f"{figure.summary}."
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="group" aria-label="{escape(title)}">'

@@ -116,3 +116,11 @@ def test_one_series_needs_no_legend() -> None:
     one = Series(label="a", style=0, points=(Point(x=1, y=math.e),))
     assert legend(figure("lines", one)) == []
     assert legend(figure("lines", Series(label="b", style=1, points=one.points), one)) == [("a", 0), ("b", 1)]
+
+
+def test_a_fitted_line_stands_without_points_and_its_points_without_a_line() -> None:
+    points = (Point(x=1, y=1), Point(x=2, y=2))
+    ((_, measured),) = draw(figure("lines", Series(label="a", style=0, points=points, line="none")))
+    ((_, fitted),) = draw(figure("lines", Series(label="a", style=0, points=points, line="alone")))
+    assert (measured.count("<circle"), measured.count('class="curve')) == (2, 0)
+    assert (fitted.count("<circle"), fitted.count('class="curve')) == (0, 1)
