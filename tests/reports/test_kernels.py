@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from harness.contest.names import absence
+from harness.catalogs import BACKENDS
+from harness.contest.names import QUANTITIES, absence
 from harness.record import Cell, Measured, Measurement, Skipped
 from reports.document import Details, Document, Entry, Section, Table
-from reports.pages.kernels import build, goals
+from reports.pages import kernels
+from reports.pages.kernels import Goal, build, goals
 from reports.renderers import html, markdown
 
 CELL = Cell(
@@ -32,8 +34,10 @@ def times(name: str, samples: Sequence[float], every: int = 1) -> Measurement:
     return Measurement(name=name, unit="ms", samples=tuple(samples), labels=labels)
 
 
-def measured(*measurements: Measurement, notes: tuple[str, ...] = ()) -> Measured:
-    sizes = [Measurement(name=f"workload.{name}", unit="1", samples=(size,)) for name, size in SIZES.items()]
+def measured(
+    *measurements: Measurement, notes: tuple[str, ...] = (), workload: Mapping[str, float] = SIZES
+) -> Measured:
+    sizes = [Measurement(name=f"workload.{name}", unit="1", samples=(size,)) for name, size in workload.items()]
     return Measured(measurements=(*sizes, *measurements), notes=notes)
 
 
@@ -52,8 +56,9 @@ def outcome(forward_ms: float = 2.5) -> Measured:
 
 @pytest.fixture
 def document(make_record: Callable[..., Any], make_sweep: Callable[..., Any]) -> Callable[..., Document]:
-    def make(*pairs: tuple[Cell, Any]) -> Document:
-        sweep = make_sweep([make_record(cell, "kernels", found) for cell, found in pairs], name="kernels")
+    def make(*found: tuple[Cell, Any] | tuple[Cell, Any, str]) -> Document:
+        records = [make_record(cell, *metric or ["kernels"], outcome) for cell, outcome, *metric in found]
+        sweep = make_sweep(records, name="kernels")
         return build(sweep.records, sweep.plan, store_name="runs/a")
 
     return make
@@ -90,39 +95,138 @@ def test_times_stand_by_contender_with_their_interval_and_their_ratio(document: 
     assert entry(more, "hot, times copying those bytes", "triton").value == pytest.approx(2.5 / 0.4)
 
 
-def verdicts(document: Document) -> dict[tuple[str, str], tuple[str, str]]:
-    (table,) = section(document, "goals").blocks
-    assert isinstance(table, Table)
-    rows = [[each.text for each in row.entries] for row in table.groups[0].rows]
-    return {(row[0], row[1]): (row[4], row[5]) for row in rows}
+@pytest.fixture
+def aim(monkeypatch: pytest.MonkeyPatch, document: Callable[..., Document]) -> Callable[..., list[Entry]]:
+    """Judge results by one figure to reach: what stands under measured, at k and verdict."""
+
+    def judge(goal: Goal, *found: Any) -> list[Entry]:
+        monkeypatch.setattr(kernels, "goals", lambda: (goal,))
+        (table,) = section(document(*found), "goals").blocks
+        assert isinstance(table, Table)
+        ((row,),) = [group.rows for group in table.groups if group.rows]
+        return list(row.entries[-3:])
+
+    return judge
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.9, "reached"), (1.5, "missed by 50%")])
-def test_a_figure_to_reach_is_judged_by_the_slowest_k(
-    document: Callable[..., Document], share: float, verdict: str
+def texts(entries: Sequence[Entry]) -> tuple[str, ...]:
+    return tuple(each.text for each in entries)
+
+
+def goal(measure: str, limit: float, *, quantity: str = "forward", over: str = "") -> Goal:
+    return Goal(quantity=quantity, tokens=1024, dtype="bfloat16", measure=measure, over=over, limit=limit)
+
+
+FASTER = CELL.model_copy(update={"top_k": 64})
+NO_GPU = "no CUDA device on this machine"
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(2.5, "reached"), (2.0, "missed by 25.0%")])
+def test_a_time_to_reach_is_judged_by_the_slowest_k(aim: Callable[..., Any], limit: float, verdict: str) -> None:
+    entries = aim(goal("ms", limit), (CELL, outcome(2.5)), (FASTER, outcome(0.1)))
+    assert texts(entries) == ("2.50", "128", verdict)
+    assert entries[0].cell == CELL.id
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(8.0, "reached"), (10.0, "missed by 20.0%")])
+def test_a_rival_is_judged_by_the_smallest_ratio_over_common_blocks(
+    aim: Callable[..., Any], limit: float, verdict: str
 ) -> None:
-    goal = next(each for each in goals() if (each.quantity, each.tokens) == ("forward", 1024))
-    fast = CELL.model_copy(update={"top_k": 64})
-    made = document((fast, outcome(0.1)), (CELL, outcome(share * goal.at_most_ms)))
-    assert verdicts(made)["forward", "1024"] == (f"{share * goal.at_most_ms:.2f}", verdict)
-    assert verdicts(made)["backward", "1024"][0] == "not measured"
-    assert verdicts(made)["forward", "256"] == ("not measured", "no cell of this plan")
-
-
-def test_another_device_or_size_reaches_nothing(document: Callable[..., Document]) -> None:
-    on_cpu = CELL.model_copy(update={"device": "cpu"})
-    assert verdicts(document((on_cpu, outcome())))["forward", "1024"] == (
-        "not measured",
-        "measured on another device or size",
+    # Blocks 0, 2 and 4 are common: 8, 12 and 8 times. The quotient of the medians of all samples is 4.
+    slow_once = measured(
+        times("forward.hot.triton", [2.5, 9.0, 5.0, 9.0, 2.5]), times("forward.hot.mask", [20.0, 60.0, 20.0], every=2)
     )
+    entries = aim(goal("times faster", limit, over="mask"), (CELL, slow_once), (FASTER, outcome(0.1)))
+    assert texts(entries) == ("8.00", "128", verdict)
+    assert entries[0].cell == CELL.id
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0.05, "reached"), (0.02, "missed by 25.0%")])
+def test_memory_is_judged_by_the_largest_share_of_q_k_v_and_the_output(
+    aim: Callable[..., Any], limit: float, verdict: str
+) -> None:
+    tensors_mib = 4 * 900 * 6 * 1024 * 32 * 2 / 2**20
+    more, less = (
+        measured(
+            times("forward.hot.triton", [1.0]),
+            Measurement(name="forward.memory.triton", unit="MiB", samples=(share * tensors_mib,)),
+        )
+        for share in (0.025, 0.01)
+    )
+    entries = aim(goal("share of memory", limit), (CELL, more), (FASTER, less))
+    assert texts(entries) == ("2.5%", "128", verdict)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(1.5, "reached"), (1.2, "missed by 25.0%")])
+def test_bias_is_judged_against_the_plain_contest_of_the_same_cell(
+    aim: Callable[..., Any], limit: float, verdict: str
+) -> None:
+    biased = measured(times("bias.forward.hot.triton", [3.0, 9.0, 3.75]))
+    wanted = goal("times", limit, quantity="bias.forward", over="forward")
+    # The other k has no contest with a bias: it is not asked.
+    entries = aim(wanted, (CELL, outcome(2.5)), (CELL, biased, "kernels_bias"), (FASTER, outcome(0.1)))
+    assert texts(entries) == ("1.50", "128", verdict)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (goal("ms", 1.0, quantity="backward"), "the gradient of q is off: not timed"),
+        (goal("times faster", 1.0, over="flex"), "out of luck: it was"),
+        (goal("share of memory", 0.1, quantity="backward"), "the gradient of q is off: not timed"),
+        (goal("times", 1.0, quantity="bias.forward", over="forward"), "interpreter: not a speed"),
+        (goal("times", 1.0, quantity="bias.backward", over="backward"), "the gradient of q is off: not timed"),
+        (goal("ms", 1.0, quantity="dictionary"), "no cell of this plan"),
+    ],
+)
+def test_what_is_not_measured_says_who_has_no_number_and_why(aim: Callable[..., Any], wanted: Goal, why: str) -> None:
+    plain = outcome()
+    plain = measured(
+        *plain.measurements, notes=(*plain.notes, absence("backward", "triton", "the gradient of q is off: not timed"))
+    )
+    biased = measured(
+        times("bias.backward.hot.triton", [1.0]), notes=(absence("bias.forward", "triton", "interpreter: not a speed"),)
+    )
+    entries = aim(wanted, (CELL, plain), (CELL, biased, "kernels_bias"))
+    assert texts(entries) == ("not measured", "–", why)
+    assert entries[0].reason == why
+
+
+def test_a_k_without_a_number_is_not_passed_over(aim: Callable[..., Any]) -> None:
+    verdict = f"reached where measured; 1 of 2 cells not: {NO_GPU}"
+    found = aim(goal("ms", 2.5), (CELL, outcome()), (FASTER, Skipped(reason=NO_GPU)))
+    assert texts(found) == ("2.50", "128", verdict)
+
+
+@pytest.mark.parametrize(
+    ("cell", "sizes"), [(CELL.model_copy(update={"device": "cpu"}), SIZES), (CELL, SIZES | {"windows": 100})]
+)
+def test_another_device_or_size_reaches_nothing(
+    aim: Callable[..., Any], cell: Cell, sizes: Mapping[str, float]
+) -> None:
+    found = measured(times("forward.hot.triton", [0.1]), workload=sizes)
+    assert texts(aim(goal("ms", 2.5), (cell, found))) == ("not measured", "–", "measured on another device or size")
 
 
 def test_without_a_gpu_nothing_is_claimed(document: Callable[..., Document]) -> None:
-    made = document((CELL, Skipped(reason="no CUDA device on this machine")))
-    assert verdicts(made)["forward", "1024"] == ("not measured", "no CUDA device on this machine")
+    made = document((CELL, Skipped(reason=NO_GPU)))
+    (table,) = section(made, "goals").blocks
+    assert isinstance(table, Table)
+    rows = [row.entries for group in table.groups for row in group.rows]
+    assert len(rows) == len(goals())
+    assert {row[-3].text for row in rows} == {"not measured"}
+    assert {row[-1].text for row in rows} == {NO_GPU, "no cell of this plan"}
     text = markdown.render(made)
     assert "measured: nothing yet" in text
-    assert "Nothing has been measured yet: no CUDA device on this machine." in text
+    assert f"Nothing has been measured yet: {NO_GPU}." in text
+
+
+def test_the_figures_to_reach_name_quantities_and_rivals_that_exist() -> None:
+    known = {quantity.name for of_variant in QUANTITIES.values() for quantity in of_variant} | {"dictionary"}
+    for each in goals():
+        assert each.quantity in known
+        assert each.over in {"times faster": BACKENDS.names(), "times": known}.get(each.measure, {""})
+    assert len({(each.quantity, each.tokens, each.measure, each.over) for each in goals()}) == len(goals()) == 20
 
 
 def test_the_page_renders_and_tells_reasons_and_clocks(document: Callable[..., Document]) -> None:
