@@ -1,4 +1,4 @@
-"""Verbs: `demo`, `tests`, `style`, `types`, `static`, `protocols`, `flops`, `scaling`, `gpu`, `report`, `picture`."""
+"""The project's verbs: `nox --list` shows them."""
 
 from __future__ import annotations
 
@@ -72,6 +72,13 @@ def types(session: nox.Session) -> None:
     """mypy, strict."""
     full(session, "[test,types]")
     in_full(session, "mypy")
+
+
+@nox.session(venv_backend="none")
+def benchmarks(session: nox.Session) -> None:
+    """Hold times to their figures, as ratios measured side by side on this machine. Arguments go to pytest."""
+    full(session, "[test]")
+    in_full(session, "pytest", "-m", "timing", "-s", *(session.posargs or ["tests/benchmarks"]))
 
 
 @nox.session(venv_backend="none")
