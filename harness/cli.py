@@ -411,6 +411,67 @@ def eval_(
             raise typer.Exit(FAILED)
 
 
+@app.command()
+def restore(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Degraded pictures, taken as they are.")],
+    task: Annotated[str, typer.Option(metavar="NAME", help="What is to be undone, as in denoise.")] = "",
+    setting: Annotated[
+        str, typer.Option(metavar="KEY=VALUE", help="How it was degraded, as in sigma=25; the task's own by default.")
+    ] = "",
+    sigma: Annotated[str, typer.Option(metavar="NUMBER", help="Short for --setting sigma=NUMBER.")] = "",
+    weights: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="Weights by name, or a file that 'train' wrote; may replace --task."),
+    ] = "",
+    top_k: Annotated[int | None, typer.Option(min=1, help="Keys kept per query; the card's by default.")] = None,
+    window: Annotated[
+        int | None, typer.Option(min=2, max=128, help="Side of the window in tokens; the card's by default.")
+    ] = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="The attention backend.")] = "sdpa",
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write.")] = RESULTS
+    / "restored",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Restore your own pictures with a shipped network, or one of yours.
+
+    Writes DIR/<name>.png of the same depth and colour, and DIR/restored.html to compare before and after. Pictures
+    above 512 pixels are restored in overlapping tiles. A network for gray restores red, green and blue of a colour
+    picture each by themselves; one for colour gets gray in all three channels. Exits with 1 when some pictures could
+    not be restored and with 2 when none could."""
+    from harness import restoration
+    from harness.datasets import DatasetError
+    from reports.publish import publish_restored
+
+    with clear_errors(kept="the pictures that were restored are kept, without a page"):
+        settings = ",".join(part for part in (setting, f"sigma={sigma}" if sigma else "") if part)
+        try:
+            chosen = restoration.weights_for(task, settings, weights)
+            setup = restoration.set_up(chosen, backend=backend, window=window, top_k=top_k)
+            files = restoration.destinations(images, out, force=force)
+            restoration.make_folder(out)
+            from harness.restoring import Restorer
+
+            restorer = Restorer(setup)
+        except restoration.RestorationError as error:
+            raise UsageError(str(error)) from None
+        typer.echo(setup.words)
+        done, failed = [], []
+        for number, (image, file) in enumerate(zip(images, files, strict=True), start=1):
+            try:
+                found = restorer.restore_file(image, file)
+            except (DatasetError, restoration.RestorationError) as error:
+                failed.append(restoration.Unrestored(source=image, reason=str(error)))
+                typer.echo(f"[{number}/{len(images)}] {error}", err=True)
+                continue
+            done.append(found)
+            typer.echo(f"[{number}/{len(images)}] {setup.progress(found)}")
+        if not done:
+            raise typer.Exit(WRONG_INPUT)
+        typer.echo(publish_restored(setup, done, failed, out / restoration.PAGE).resolve())
+        if failed:
+            raise typer.Exit(FAILED)
+
+
 data_app = typer.Typer(
     help="The standard datasets: what is here, where the others come from, and your own.",
     no_args_is_help=True,
@@ -549,7 +610,7 @@ class UsageError(Exception):
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(*, kept: str = "what was measured is kept, --resume goes on") -> Iterator[None]:
     """Turn the errors that a user can mend into a message and an exit code; anything else is a bug and shows itself."""
     from harness.catalog import UnknownName
     from harness.datasets import DatasetError
@@ -564,7 +625,7 @@ def clear_errors() -> Iterator[None]:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was measured is kept, --resume goes on", err=True)
+        typer.echo(f"interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -206,6 +206,25 @@ class Gallery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slider:
+    """One view of a scene before and after, laid over each other with a handle between them."""
+
+    before: Picture
+    after: Picture
+    frame: Box | None = None
+    """The detail that another slider shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sliders:
+    """A scene before and after: the whole, and perhaps a detail of it."""
+
+    title: str
+    sliders: tuple[Slider, ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """A section in a nutshell."""
 
@@ -242,7 +261,7 @@ class Details:
     open: bool = False
 
 
-Block = Text | Facts | Code | Table | Figures | Gallery | Cards | Details
+Block = Text | Facts | Code | Table | Figures | Gallery | Sliders | Cards | Details
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,17 @@
-"""From a store to a file: picks the plan, builds its page and writes it whole."""
+"""From a store, or from restored pictures, to a file: picks the plan, builds its page and writes it whole."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.catalog import Catalog
 from harness.inputs import mismatches
+from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import ResultStore, StoredPlan
+from reports import restored as restored_page
 from reports.document import Document
 from reports.inputs import with_mismatches
 from reports.renderers import html, markdown
@@ -54,6 +57,15 @@ def publish(
     return out
 
 
+def publish_restored(
+    restoration: Restoration, restored: Sequence[Restored], unrestored: Sequence[Unrestored], out: Path
+) -> Path:
+    """Write the page of restored pictures to `out`, HTML that needs no other file, and return its path."""
+    document, pictures = restored_page.build(restoration, restored, unrestored)
+    _write(out, html.render(document, artifact=lambda name: pictures[name]))
+    return out
+
+
 def _choose(plans: list[StoredPlan], wanted: str, folder: Path) -> StoredPlan:
     for plan in plans:
         if not wanted or plan.digest.startswith(wanted) or plan.name == wanted:
@@ -71,5 +83,6 @@ def _write(out: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(out)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise ReportError(f"{out} cannot be written: {error.strerror}; name a file in a folder of yours") from None

@@ -88,6 +88,15 @@ def size_of(file: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def profile_of(file: Path) -> bytes:
+    """Return the ICC profile, which says how the pixels of `read_image` are meant; empty where a file holds none."""
+    import PIL.Image
+
+    with PIL.Image.open(file) as opened:
+        profile: bytes = opened.info.get("icc_profile") or b""
+    return profile
+
+
 def _refuse_bomb(image: PIL.Image.Image, file: Path) -> None:
     import PIL.Image
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
 from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float64
-from PIL import Image
-
 from harness.record import Failed, Measured, Measurement, Record
+from reports.crops import busiest_box
 from reports.curves import alike, bars, lines
 from reports.document import (
     Axis,
     Badge,
     Block,
-    Box,
     Card,
     Cards,
     Code,
@@ -77,8 +72,6 @@ if TYPE_CHECKING:
 _MOST_ROWS = 60
 """Rows that a table shows before it is folded along its outer axes."""
 _MOST_SCENES = 3
-_CROP_STEP = 12
-"""Crops start and end at multiples of this: whole pixels also of inputs that are 2, 3 or 4 times smaller."""
 _ROLES = ("degraded", "restored", "target")
 _STATES: tuple[State, ...] = ("measured", "skipped", "failed", "missing")
 _STATE_WORDS = {"measured": "measured", "skipped": "skipped", "failed": "failed", "missing": "not run yet"}
@@ -308,28 +301,6 @@ class _Story:
         columns = (Column(label="cell"), *(Column(label=name, unit="dB", kind="number") for name in names))
         table = Table(caption="PSNR of each image", columns=columns, groups=(Group(rows=tuple(rows)),))
         yield Details(title="PSNR of each image", count=counted(len(names), "image"), blocks=(table,))
-
-
-def busiest_box(png: bytes) -> Box | None:
-    """Return the square, a third of the picture's side, in which it varies most; the first of equals."""
-    with Image.open(BytesIO(png)) as picture:
-        gray = np.asarray(picture.convert("L"), dtype=np.float64)
-    height, width = gray.shape
-    side = max(2 * _CROP_STEP, min(height, width) // 3 // _CROP_STEP * _CROP_STEP)
-    if side >= min(height, width):
-        return None
-    sums, squares = (np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0))) for values in (gray, gray**2))
-    tops, lefts = np.arange(0, height - side + 1, _CROP_STEP), np.arange(0, width - side + 1, _CROP_STEP)
-
-    def over_boxes(table: Float64[np.ndarray, "Y X"]) -> Float64[np.ndarray, "B C"]:
-        rows = table[tops + side] - table[tops]
-        means: Float64[np.ndarray, "B C"] = (rows[:, lefts + side] - rows[:, lefts]) / side**2
-        return means
-
-    variance = over_boxes(squares) - over_boxes(sums) ** 2
-    top, left = (int(i) for i in np.unravel_index(np.argmax(np.round(variance, 6)), variance.shape))
-    y, x = int(tops[top]), int(lefts[left])
-    return Box(left=x / width, top=y / height, right=(x + side) / width, bottom=(y + side) / height)
 
 
 def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity]) -> Iterator[Block]:

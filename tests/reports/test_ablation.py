@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
 from reports.document import Block, Details, Document, Figures, Gallery, Section, Table, Text
-from reports.pages.ablation import busiest_box
 from reports.results import listed
 
 
@@ -177,22 +173,6 @@ def test_times_of_an_interpreter_are_never_shown(whole: Any) -> None:
     rows = [row.entries for g in table.groups for row in g.rows if row.entries[1].text == "triton"]
     assert rows
     assert {row[i].reason for row in rows for i in at} == {"interpreter: not a speed"}
-
-
-def test_a_crop_is_the_square_that_varies_most() -> None:
-    pixels = np.full((96, 120), 128, dtype=np.uint8)
-    pixels[48:72, 84:108] = np.random.default_rng(0).integers(0, 256, (24, 24))
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    box = busiest_box(file.getvalue())
-    assert box is not None
-    assert (box.left * 120, box.top * 96, box.right * 120, box.bottom * 96) == pytest.approx((84, 48, 108, 72))
-
-
-def test_a_picture_too_small_to_crop_is_shown_whole() -> None:
-    file = io.BytesIO()
-    Image.new("L", (20, 20)).save(file, "PNG")
-    assert busiest_box(file.getvalue()) is None
 
 
 def test_pictures_without_weights_say_so_in_the_place_of_the_restoration(whole: Any) -> None:

@@ -53,5 +53,9 @@ document.addEventListener("click", (event) => {
   else if (of("[data-detail]")) { if (explain(of("[data-detail]"))) event.preventDefault(); }
   else if (of("button.pair")) enlarge(of("button.pair"));
 });
+document.addEventListener("input", (event) => {
+  const slider = event.target.closest(".slider");
+  if (slider) slider.style.setProperty("--at", event.target.value + "%");
+});
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") sheet.hidden = true; });
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
