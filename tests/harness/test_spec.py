@@ -293,7 +293,7 @@ MALFORMED = {
         swapped("  dataset: bundled", "  dataset: bundled\n  weights: denoise-grey-25"),
         [
             "spec.yaml:6: axes.weights: no weights named 'denoise-grey-25'. Did you mean 'denoise-gray-25'? "
-            "It has: none, shipped, denoise-gray-25; "
+            "It has: none, shipped, deblur-pairs, denoise-gray-25; "
         ],
     ),
     "weights that nobody knows, in a rule": (
