@@ -51,7 +51,9 @@ def tests(session: nox.Session) -> None:
         in_full(session, "pytest", *session.posargs)
         return
     in_full(session, "coverage", "erase")
-    in_full(session, "pytest", "--cov", "--cov-report=")
+    # A file is one process's: its fixtures are made once, and each process of torch takes one thread and a GB.
+    share = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    in_full(session, "pytest", *share, "--cov", "--cov-report=")
     in_full(session, "coverage", "report", f"--include={','.join(TORCH_FREE)}", "--fail-under=85", "--skip-covered")
 
 

@@ -40,6 +40,13 @@ def connect(precision: Precision) -> Fabric:
     return fabric
 
 
+def disconnect(fabric: Fabric) -> None:
+    """Part in order: a process that ends while another still talks to it can be aborted."""
+    fabric.barrier()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def share(batch: int, fabric: Fabric) -> range:
     """Return the places of a batch that this process makes. Raises `WrongProcesses` for a batch that has a rest."""
     if batch % fabric.world_size:

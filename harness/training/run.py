@@ -127,7 +127,7 @@ def train(spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener)
             final=final,
         )
         tell(Shipped(card, training.seconds, training.data_seconds))
-    fabric.barrier()
+    devices.disconnect(fabric)
 
 
 def _pairs(spec: TrainingSpec, number: int) -> bool:
