@@ -329,7 +329,7 @@ def _no_frames(name: str, average: Average) -> str | None:
     """Say why the images of a dataset cannot be averaged."""
     if name == BUNDLED or registry.find(name):
         remedy = "name a folder of your own below test/, or one made known by 'semanir-bench data add'"
-        return f"{name} holds no consecutive frames to average; {remedy}"
+        return f"{name} is a standard set, and those are not averaged; {remedy}"
     shots, _ = _shots(name, pairs=False)
     if not windows(shots, average.frames):
         return f"{name} holds no {average.frames} consecutive frames in one folder; ask for fewer, or add more"

@@ -110,7 +110,7 @@ class Board:
     def __init__(self, folder: Path) -> None:
         """Take the folder, which is made when the training begins. Raises `NoTensorBoard`."""
         if importlib.util.find_spec("tensorboard") is None:
-            raise NoTensorBoard("tensorboard: true needs the package tensorboard: pip install tensorboard")
+            raise NoTensorBoard("tensorboard: true needs the package tensorboard: pip install 'tensorboard<3'")
         self.folder = folder
         self._writer: Any = None
 

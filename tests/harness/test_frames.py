@@ -121,8 +121,8 @@ def test_a_spec_measures_what_can_be_averaged_and_says_of_the_rest_why_not(video
     ]
     remedy = "name a folder of your own below test/, or one made known by 'semanir-bench data add'"
     assert {skip.reason for skip in plan.skipped} == {
-        f"bundled holds no consecutive frames to average; {remedy}",
-        f"Set5 holds no consecutive frames to average; {remedy}",
+        f"bundled is a standard set, and those are not averaged; {remedy}",
+        f"Set5 is a standard set, and those are not averaged; {remedy}",
         "Video holds no 31 consecutive frames in one folder; ask for fewer, or add more",
     }
     for planned in plan.cells:
@@ -144,7 +144,7 @@ def test_an_average_of_what_is_no_sequence_is_refused(root: Path, put: Callable[
         datasets.load("Mixed", average=Average(5, 1.0))
     with pytest.raises(DatasetError, match="Mixed holds 1 images and 2 were asked for; ask for fewer"):
         datasets.load("Mixed", images=2, average=Average(3, 1.0))
-    with pytest.raises(DatasetError, match="bundled holds no consecutive frames"):
+    with pytest.raises(DatasetError, match="bundled is a standard set"):
         datasets.load("bundled", average=Average(3, 1.0))
 
 
