@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float32, Int32, Integer
-from torch import Tensor
+from torch import Tensor, library
 from triton.runtime.jit import JITFunction
 
 from semanir.attention import packing
@@ -52,7 +52,7 @@ def transpose(bits: Int32[Tensor, "W N words"]) -> Int32[Tensor, "W N words"]:
     return _transpose(bits)
 
 
-@torch.library.custom_op(
+@library.custom_op(
     "semanir::select",
     mutates_args=(),
     schema="(Tensor scores, Tensor? regions, int top_k, bool exclude_self) -> (Tensor, Tensor)",
@@ -93,7 +93,7 @@ def _bits_and_counts(scores: Tensor) -> tuple[Tensor, Tensor]:
     return bits, scores.new_empty(windows, tokens, dtype=torch.int32)
 
 
-@torch.library.custom_op("semanir::transpose_bits", mutates_args=(), schema="(Tensor bits) -> Tensor")
+@library.custom_op("semanir::transpose_bits", mutates_args=(), schema="(Tensor bits) -> Tensor")
 def _transpose(bits: Tensor) -> Tensor:
     windows, tokens, _ = bits.shape
     turned = bits.new_empty(bits.shape)

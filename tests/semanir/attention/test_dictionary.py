@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import library
 
 from semanir.attention import dictionary, packing
 from semanir.attention.dictionary import DictionaryError, Selector
@@ -104,9 +105,9 @@ def test_a_row_with_nan_keeps_its_share_all_the_same() -> None:
 def test_the_dictionary_operators_describe_themselves_to_torch() -> None:
     scores = torch.randn(2, 16, 16, device=DEVICE)
     regions = torch.zeros(1, 16, dtype=torch.uint8, device=DEVICE)
-    torch.library.opcheck(torch.ops.semanir.select, (scores, regions, 5, True))
+    library.opcheck(torch.ops.semanir.select, (scores, regions, 5, True))
     bits, _ = launch.select(scores, 5)
-    torch.library.opcheck(torch.ops.semanir.transpose_bits, (bits,))
+    library.opcheck(torch.ops.semanir.transpose_bits, (bits,))
 
 
 def test_validation_names_keys_that_do_not_exist_and_packings_that_contradict() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -225,7 +225,7 @@ def operator_arguments(case: Case) -> tuple[Any, ...]:
     ids=["bias", "packed", "sparse"],
 )
 def test_the_operator_describes_itself_to_torch(case: Case) -> None:
-    torch.library.opcheck(torch.ops.semanir.attend, operator_arguments(case))
+    library.opcheck(torch.ops.semanir.attend, operator_arguments(case))
 
 
 COMPILED = """

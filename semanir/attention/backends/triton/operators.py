@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
 from semanir.attention.backends.triton import launch, tiles
@@ -17,7 +17,7 @@ SIGNATURE = (
 )
 
 
-@torch.library.custom_op("semanir::attend", mutates_args=(), schema=f"{SIGNATURE} -> (Tensor, Tensor)")
+@library.custom_op("semanir::attend", mutates_args=(), schema=f"{SIGNATURE} -> (Tensor, Tensor)")
 def attend(
     q: Tensor,
     k: Tensor,
@@ -56,7 +56,7 @@ def _(
     return _like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
-@torch.library.custom_op(
+@library.custom_op(
     "semanir::attend_backward",
     mutates_args=(),
     schema=SIGNATURE.replace(
