@@ -70,6 +70,7 @@ def train(spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener)
     Raises `DatasetError` and its `LeakError`, `WrongFolder`, `WrongProcesses`, `Diverged` and `CheckpointFailed`; the
     newest checkpoint stays good whatever happens.
     """
+    spec = spec.model_copy(update={"precision": devices.decided(spec.precision)})
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

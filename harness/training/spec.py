@@ -154,7 +154,8 @@ class TrainingSpec(Frozen):
     loss: Loss = Loss()
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Share of its own past in the averaged weights, which are validated and shipped; smaller in the first steps."""
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
+    """`auto`: bf16 autocast where the processor is made for it, else float32. The card tells which it was."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Decides the first weights and, with step and place in the batch, every draw."""
     validation: Validation

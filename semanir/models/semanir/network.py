@@ -226,7 +226,8 @@ class KeySemanticAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "W N C"], kept: KeyDictionary | None, window: int) -> Float[Tensor, "W N C"]:
         """Attend within windows; every query sees its kept keys alone."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # One copy here instead of strided passes by everything that follows.
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
         scale: float | Tensor = q.shape[-1] ** -0.5
         if self.log_temperature is not None:
             q, k = functional.normalize(q, dim=-1), functional.normalize(k, dim=-1)

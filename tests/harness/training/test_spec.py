@@ -38,7 +38,7 @@ def test_there_is_a_spec_for_each_task_and_their_weights_have_names_of_their_own
         ("steps=0", r"steps: 0 is too small; write at least 1"),
         ("steps=many", r"steps: 'many' is not a whole number"),
         ("ema=1.0", r"ema: 1\.0 is too large; write less than 1"),
-        ("precision=fp8", r"precision: 'fp8' is not known; write 'bf16-mixed' or '32-true'"),
+        ("precision=fp8", r"precision: 'fp8' is not known; write 'auto', 'bf16-mixed' or '32-true'"),
         ("optimiser=fast", r"optimiser: 'fast' is no mapping; write one with learning_rate"),
         ("data=[]", r"data: has 0 items; write at least 1"),
         ("data.1.exclude=[12003]", r"data\.1\.exclude\.1: 12003 is not a text: quote it"),

@@ -8,15 +8,15 @@ def _unsupported(problem: Problem) -> str | None:
 
 
 def _extra_bytes(problem: Problem) -> int:
-    """Scores before and after the mask, and the weights: all pairs of all heads, at the same time."""
+    """Scores and weights: all pairs of all heads, at the same time."""
     pairs = problem.windows * problem.heads * problem.tokens**2
-    return pairs * (2 * ITEM_BYTES[problem.dtype] + 1)
+    return pairs * 2 * ITEM_BYTES[problem.dtype]
 
 
 BACKEND = Backend(
-    summary="dense scores in torch, dropped pairs masked with -inf; the paper's Torch-Mask",
+    summary="dense scores in torch, -inf added where pairs are dropped; the paper's Torch-Mask",
     module="semanir.attention.backends.mask.attend",
-    needs=frozenset({"boolean"}),
+    needs=frozenset({"additive"}),
     unsupported=_unsupported,
     flops=dense_flops,
     extra_bytes=_extra_bytes,

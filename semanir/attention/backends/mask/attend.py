@@ -24,10 +24,11 @@ def attend(
     """Follow `semanir.attention.signature.Attend`."""
     check(q, k, v, kept, bias, scale, weighting)
     scores_WHNN = (q * per_head(scale, q)) @ k.mT
+    # In place, and the mask as a sum: a gradient passes a sum untouched, and dropped pairs have none anyway.
     if bias is not None:
-        scores_WHNN = scores_WHNN + bias.dense().to(scores_WHNN.dtype)
+        scores_WHNN += bias.dense()
     if kept is not None:
-        scores_WHNN = scores_WHNN.masked_fill(~kept.form("boolean").unsqueeze(1), float("-inf"))
+        scores_WHNN += kept.form("additive")
     weights_WHNN = scores_WHNN.softmax(-1)
     if weighting.relu_squared is not None:
         squares_WHNN = torch.relu(scores_WHNN) ** 2
