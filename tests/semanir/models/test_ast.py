@@ -87,7 +87,7 @@ def test_the_problems_of_a_network_are_the_calls_that_it_makes(configuration: st
         made.append((*q.shape, pairs, options["weighting"].kind))
         return mask(q, k, v, kept, **options)
 
-    MODEL.build(asked, attend=spy, forms=frozenset({"boolean"}))(torch.rand(2, 3, asked.height, asked.width))
+    MODEL.build(asked, attend=spy, forms=frozenset({"additive"}))(torch.rand(2, 3, asked.height, asked.width))
     problems = MODEL.problems(asked)
     assert made == [(p.windows, p.heads, p.tokens, p.head_dim, p.kept_pairs, p.weighting) for p in problems]
     assert {problem.weighting for problem in problems} == {kinds}
@@ -115,7 +115,7 @@ def test_any_size_is_restored(configuration: str, height: int, width: int) -> No
 
 
 def test_an_untrained_restoration_is_its_input() -> None:
-    network = MODEL.build(request(), attend=BACKENDS["mask"].load(), forms=frozenset({"boolean"}))
+    network = MODEL.build(request(), attend=BACKENDS["mask"].load(), forms=frozenset({"additive"}))
     image = torch.rand(1, 3, 24, 40)
     with torch.inference_mode():
         assert torch.equal(network(image), image)

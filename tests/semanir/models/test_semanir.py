@@ -97,7 +97,7 @@ def test_the_problems_of_a_network_are_the_calls_that_it_makes() -> None:
         made.append((*q.shape, kept.top_k, int(kept.counts.sum())))
         return mask(q, k, v, kept, **options)
 
-    network = MODEL.build(asked, attend=spy, forms=frozenset({"boolean"}))
+    network = MODEL.build(asked, attend=spy, forms=frozenset({"additive"}))
     network(torch.rand(2, 3, asked.height, asked.width))
     expected = [(p.windows, p.heads, p.tokens, p.head_dim, p.top_k, p.kept_pairs) for p in MODEL.problems(asked)]
     assert made == expected
@@ -122,7 +122,7 @@ def test_any_size_is_restored_at_the_targets_size(height: int, width: int, scale
 
 def test_an_untrained_restoration_is_its_input() -> None:
     asked = request(window=8, top_k=9)
-    network = MODEL.build(asked, attend=BACKENDS["mask"].load(), forms=frozenset({"boolean"}))
+    network = MODEL.build(asked, attend=BACKENDS["mask"].load(), forms=frozenset({"additive"}))
     image = torch.rand(1, 3, 24, 40)
     with torch.inference_mode():
         assert torch.equal(network(image), image)
@@ -152,7 +152,7 @@ def seen_dictionaries(sharing: str) -> list[int]:
         return mask(q, k, v, kept, **options)
 
     asked = request(window=4, top_k=5, sharing=sharing)
-    MODEL.build(asked, attend=spy, forms=frozenset({"boolean"}))(torch.rand(1, 3, 24, 40))
+    MODEL.build(asked, attend=spy, forms=frozenset({"additive"}))(torch.rand(1, 3, 24, 40))
     return [id(kept) for kept in seen]
 
 

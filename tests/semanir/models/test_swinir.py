@@ -90,7 +90,7 @@ def test_the_problems_of_a_network_are_the_calls_that_it_makes() -> None:
         made.append((*q.shape, pairs, options["bias"] is not None))
         return mask(q, k, v, kept, **options)
 
-    MODEL.build(asked, attend=spy, forms=frozenset({"boolean"}))(torch.rand(2, 3, asked.height, asked.width))
+    MODEL.build(asked, attend=spy, forms=frozenset({"additive"}))(torch.rand(2, 3, asked.height, asked.width))
     problems = MODEL.problems(asked)
     assert made == [(p.windows, p.heads, p.tokens, p.head_dim, p.kept_pairs, p.has_bias) for p in problems]
     assert len({problem.kept_pairs for problem in problems}) == 2, "every second layer is shifted"
@@ -118,7 +118,7 @@ def test_any_size_is_restored_at_the_targets_size(height: int, width: int, scale
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_untrained_restoration_is_its_input(channels: int) -> None:
     asked = Request(configuration="nano", channels=channels, scale=1, height=24, width=40)
-    network = MODEL.build(asked, attend=BACKENDS["mask"].load(), forms=frozenset({"boolean"}))
+    network = MODEL.build(asked, attend=BACKENDS["mask"].load(), forms=frozenset({"additive"}))
     image = torch.rand(1, channels, 24, 40)
     with torch.inference_mode():
         assert torch.equal(network(image), image)
