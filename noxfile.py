@@ -114,6 +114,13 @@ def scaling(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def shipped(session: nox.Session) -> None:
+    """Measure what the shipped networks reach, and write the tables into the experiment's README."""
+    full(session)
+    answer(session, "shipped")
+
+
+@nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
     """Measure experiments/kernels in the active environment, which has the GPU's own torch, and write its table.
 
