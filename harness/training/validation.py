@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float32
 from torch import nn
 
 from harness import datasets, fidelity
-from harness.channels import units
+from harness.channels import Bits, bits_of, units
 from harness.datasets import DatasetError
 from harness.task import generator
 from harness.training.data import selected
@@ -29,6 +30,8 @@ class Pair:
     name: str
     degraded: Float32[np.ndarray, "h w C"]
     target: Float32[np.ndarray, "H W C"]
+    bits: Bits
+    """Of the target, as the image was read."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Validator:
         for pair in self.pairs[:images]:
             image = torch.from_numpy(pair.degraded).permute(2, 0, 1)[None].to(device)
             restored = network(image)[0].permute(1, 2, 0).float().cpu().numpy()
-            scores[pair.name] = fidelity.psnr(protocol.prepare(restored), protocol.prepare(pair.target))
+            prepare = partial(protocol.prepare, bits=pair.bits)
+            scores[pair.name] = fidelity.psnr(prepare(restored), prepare(pair.target))
             if not pictures:
                 shown = {"degraded": task.upscale(pair.degraded, setting), "restored": restored, "target": pair.target}
                 pictures = {role: np.clip(picture, 0.0, 1.0) for role, picture in shown.items()}
@@ -91,4 +95,4 @@ def _pairs(spec: TrainingSpec) -> Iterator[Pair]:
         else:
             randomness = generator(VALIDATION_SEED, image.name)
             degraded = task.degrade(target, task.draw(setting, randomness), randomness)
-        yield Pair(image.name, np.ascontiguousarray(degraded), units(target))
+        yield Pair(image.name, np.ascontiguousarray(degraded), units(target), bits_of(target))
