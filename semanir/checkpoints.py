@@ -44,7 +44,7 @@ def restore(network: nn.Module, file: Path, *, sha256: str | None = None) -> Non
     if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise CheckpointError(
             f"{file}: its sha256 is {found[:12]}..., the card says {sha256[:12]}...; "
-            f"get the file again with 'git checkout -- {file.name}'"
+            f"get the file again: a shipped one with 'git checkout -- {file.name}', your own from where it was trained"
         )
     state = _safetensors(content, file)
     check(network.state_dict(), state, file)

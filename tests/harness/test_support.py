@@ -11,7 +11,13 @@ from harness.support import as_markdown, supported
 from harness.trial import prepare
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "support.md"
-SMALLEST = {"semanir": ["nano"], "swinir": ["nano"], "ast": ["nano", "nano-sparse"], "dncnn": ["3"], "total_variation": ["0.04"]}
+SMALLEST = {
+    "semanir": ["nano"],
+    "swinir": ["nano"],
+    "ast": ["nano", "nano-sparse"],
+    "dncnn": ["3"],
+    "total_variation": ["0.04"],
+}
 
 
 def test_the_committed_table_is_what_the_models_say() -> None:

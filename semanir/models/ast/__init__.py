@@ -71,6 +71,7 @@ def _variants(name: str, base: Configuration) -> dict[str, Configuration]:
     }
 
 
+_PEER = Configuration(width=16, head_dim=16, blocks=(2, 2, 1, 2, 2))
 _B = Configuration(width=32, head_dim=32, blocks=(1, 2, 8, 8, 2, 8, 8, 2, 1), drop_path=0.1)
 _T = Configuration(width=16, head_dim=16, blocks=(2,) * 9, drop_path=0.1)
 
@@ -78,6 +79,9 @@ CONFIGURATIONS = {
     # Ours: small enough to train on two CPU cores, and for tests.
     **_variants("small", Configuration(width=16, head_dim=16, blocks=(1, 2, 2, 2, 1))),
     **_variants("nano", Configuration(width=8, head_dim=8, blocks=(1, 2, 2), train_size=32)),
+    # As large as semanir/small, to compare their attention: 346,539 parameters for gray images.
+    "peer": _PEER,
+    "peer-dense": replace(_PEER, attention="dense"),
     # Published: 65,362,455 and 6,645,347 parameters.
     **_variants("B", _B),
     **_variants("T", _T),

@@ -29,5 +29,8 @@ class TotalVariation(nn.Module):
         from skimage.restoration import denoise_tv_chambolle
 
         given = image.float().permute(0, 2, 3, 1).cpu().numpy()
-        restored = [denoise_tv_chambolle(one, weight=self.weight, channel_axis=-1) for one in given]
+        restored = [
+            denoise_tv_chambolle(one, weight=self.weight, channel_axis=-1)  # type: ignore[no-untyped-call]
+            for one in given
+        ]
         return torch.from_numpy(np.stack(restored)).permute(0, 3, 1, 2).to(image)
