@@ -57,7 +57,12 @@ def revision(root: Path) -> tuple[str, bool]:
 
 def without_folders(text: str) -> str:
     """Cut out of a message the folders that would name a person or a machine."""
-    for folder, name in ((TREE, ""), (Path(sys.prefix), ""), (Path.home(), "~/")):
+    from harness.datasets import data_root
+
+    folders = [(TREE, ""), (Path(sys.prefix), ""), (Path.home(), "~/")]
+    if (root := data_root()).is_absolute():
+        folders.append((root, f"$SEMANIR_DATA{os.sep}"))
+    for folder, name in sorted(folders, key=lambda pair: -len(pair[0].parts)):  # one may lie inside another
         text = text.replace(f"{folder}{os.sep}", name)
     return text
 

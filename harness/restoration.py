@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import tiles
 from harness.catalog import suggest
 from harness.catalogs import BACKENDS, MODELS, TASKS
 from harness.channels import Bits
 from harness.task import InvalidSetting
+from harness.weights import CardError, own, read_card, switches
 from semanir.model import Model, Request
 from semanir.weights import Card, cards
 
@@ -76,6 +75,7 @@ class Restoration:
             window=self.window,
             top_k=self.top_k,
             holds=task.holds(task.parse(card.setting)),
+            **switches(card),
         )
 
     @property
@@ -230,6 +230,10 @@ def _agreeing(weights: Weights, task: str, setting: str) -> Weights:
 def _named(name: str) -> Weights:
     if name in cards():
         return Weights(card=cards()[name], file=cards()[name].file)
+    if (found := own(name)) is not None:
+        if isinstance(found, str):
+            raise RestorationError(f"--weights {name}: {found}")
+        return Weights(card=found.card, file=found.file)
     path = Path(name)
     if path.suffix not in (".safetensors", ".json"):
         raise RestorationError(
@@ -249,19 +253,11 @@ def _named(name: str) -> Weights:
 def _read(path: Path) -> Card:
     """Read the card of a person's own weights. Raises `RestorationError` for what is none."""
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        card = Card(**content)
-        family, _, configuration = card.model.partition("/")
-        setting = TASKS[card.task].parse(card.setting)
-        if configuration not in MODELS[family].configurations:
-            raise ValueError(f"no configuration '{configuration}' of {family}")
-        if (card.channels, card.scale) != (TASKS[card.task].channels(setting), TASKS[card.task].scale(setting)):
-            raise ValueError(f"channels {card.channels} and scale {card.scale} are not those of {card.setting}")
-    except (OSError, TypeError, AttributeError, ValueError, LookupError) as error:
+        return read_card(path)
+    except CardError as error:
         raise RestorationError(
             f"{path}: is no card of weights ({error}); take the one that `semanir-bench train` wrote beside them"
         ) from None
-    return card
 
 
 def _canonical(task: str, setting: str) -> str:

@@ -131,8 +131,8 @@ def _fingerprint(dataset: str, images: int | None, task: str, setting: str) -> s
     return found if material is None else f"{found} {material.path} {material.sha256()}"
 
 
-@cache
 def _weights_sha256(cell: Cell) -> str:
+    """Return the digest of the weights as they are now: a person may train them while this process lives."""
     if cell.weights == "none":
         return ""
     from harness.weights import card_of

@@ -19,7 +19,7 @@ from harness.inference import restorer
 from harness.protocol import Protocol
 from harness.record import Cell, Timing
 from harness.task import Setting, Task, generator
-from harness.weights import Foreign, card_of, missing
+from harness.weights import Foreign, Own, card_of, missing
 from semanir.attention.problem import Backend, Form, Problem
 from semanir.attention.signature import Attend
 from semanir.checkpoints import restore
@@ -125,6 +125,8 @@ class Trial:
         match card_of(self.cell):
             case Card() as card:
                 restore(network, card.file, sha256=card.sha256)
+            case Own() as own:
+                restore(network, own.file, sha256=own.sha256)
             case Foreign() as found:
                 self.model.read(network, found.file)
         return network.eval().to(self.cell.device, getattr(torch, self.cell.dtype))

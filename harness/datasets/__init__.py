@@ -93,6 +93,8 @@ def known() -> list[str]:
 
 def resolve(name: str) -> str:
     """Return a dataset's own spelling, here or not; names match without regard to case. Raises `DatasetError`."""
+    if name == BUNDLED or name in registry.image_sets():  # known without a look at any folder
+        return name
     usable = known()
     if name in usable:
         return name

@@ -35,18 +35,33 @@ class Document(NamedTuple):
         return Problem(self.places[at], dotted, message)
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Document:
-    """Read a file with `--set` overrides such as `steps=200` or `windows.1.top_k=[8, 16]`, whose values are YAML.
-
-    Raises `SpecError` with every problem.
-    """
+def tree(path: Path) -> tuple[Node | None, list[Problem]]:
+    """Read a file as a tree, None where it has none, and what is wrong with it. Raises `SpecError` without a text."""
     try:
         text = read_text(path)
     except ReadError as error:
         raise SpecError([error.problem]) from None
-    root, problems = _parsed(text, str(path), "is empty; write at least name, task, data and steps")
-    for override in overrides:
-        root = _overridden(root, override, problems) if root else None
+    return _parsed(text, str(path), "is empty; write at least name, task, data and steps")
+
+
+def overridden(root: Node, override: str, problems: list[Problem], place: Place | None = None) -> Node:
+    """Return the tree with one value replaced or added, as by `steps=200` or `windows.1.top_k=[8, 16]`.
+
+    The value is YAML, and the usual checks see it where it was written: at `place`, else at an option `--set`.
+    """
+    place = place or Place(f"--set {override if override.isprintable() else shown(override)}")
+    dotted, equals, raw = override.partition("=")
+    keys = [key.strip() for key in dotted.split(".")]
+    if not equals or not all(keys):
+        problems.append(Problem(place, "", "is no key=value; write it like steps=200"))
+        return root
+    leaf, found = _parsed(raw, place.source, "has no value; write one behind the '='")
+    problems += (replace(problem, place=place) for problem in found)
+    return root if leaf is None else _planted(root, keys, _moved(leaf, place), place, problems)
+
+
+def plain(root: Node | None, problems: list[Problem]) -> Document:
+    """Return a tree as plain data with its places. Raises `SpecError` with every problem, those given included."""
     if root is None or problems:
         raise SpecError(problems)
     places: dict[Keys, Place] = {}
@@ -56,14 +71,17 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Document:
     return Document(content, places)
 
 
-def validate(kind: type[Model], document: Document) -> Model:
-    """Return the model that a document describes. Raises `SpecError` with every problem that its types find."""
+def validate(kind: type[Model], document: Document, *, beside: Sequence[str] = ()) -> Model:
+    """Return the model that a document describes. Raises `SpecError` with every problem that its types find.
+
+    Keys `beside` those of the model were read before; messages name them all the same.
+    """
     try:
         # JSON is strict where YAML is loose, and has arrays where a model has tuples.
         return kind.model_validate_json(json.dumps(document.content), strict=True)
     except ValidationError as error:
         raise SpecError(
-            document.problem(detail["loc"], _complaint(kind, detail)) for detail in error.errors()
+            document.problem(detail["loc"], _complaint(kind, detail, beside)) for detail in error.errors()
         ) from None
 
 
@@ -72,17 +90,15 @@ def _parsed(text: str, source: str, empty: str) -> tuple[Node | None, list[Probl
     return parse(text, source) if written else (None, [Problem(Place(source, 1), "", empty)])
 
 
-def _overridden(root: Node, override: str, problems: list[Problem]) -> Node:
-    """Return the tree with one value replaced or added; the usual checks see it there."""
-    source = f"--set {override if override.isprintable() else shown(override)}"
-    dotted, equals, raw = override.partition("=")
-    keys = [key.strip() for key in dotted.split(".")]
-    if not equals or not all(keys):
-        problems.append(Problem(Place(source), "", "is no key=value; write it like steps=200"))
-        return root
-    leaf, found = _parsed(raw, source, "has no value; write one behind the '='")
-    problems += (replace(problem, place=Place(source)) for problem in found)
-    return root if leaf is None else _planted(root, keys, leaf, Place(source), problems)
+def _moved(node: Node, place: Place) -> Node:
+    """Return a tree all of which stands at one place: an override has no lines of its own."""
+    match node:
+        case Table(entries=entries):
+            return Table(place, {key: (place, _moved(value, place)) for key, (_, value) in entries.items()})
+        case Items(nodes=nodes):
+            return Items(place, tuple(_moved(item, place) for item in nodes))
+        case _:
+            return replace(node, place=place)
 
 
 def _planted(node: Node, keys: Sequence[str], leaf: Node, place: Place, problems: list[Problem]) -> Node:
@@ -92,7 +108,8 @@ def _planted(node: Node, keys: Sequence[str], leaf: Node, place: Place, problems
     match node:
         case Table(entries=entries):
             at, old = entries.get(key, (place, Table(place, {})))
-            return replace(node, entries={**entries, key: (at, _planted(old, below, leaf, place, problems))})
+            planted = _planted(old, below, leaf, place, problems)
+            return replace(node, entries={**entries, key: (at if below else place, planted)})
         case Items(nodes=nodes) if key.isdecimal() and 1 <= int(key) <= len(nodes):
             index = int(key) - 1
             planted = _planted(nodes[index], below, leaf, place, problems)
@@ -128,7 +145,7 @@ def _plain(node: Node, keys: Keys, places: dict[Keys, Place], problems: list[Pro
     return None
 
 
-def _complaint(kind: type[Frozen], detail: ErrorDetails) -> str:
+def _complaint(kind: type[Frozen], detail: ErrorDetails, beside: Sequence[str]) -> str:
     """Say in the words of a spec what pydantic found."""
     value, bounds = detail["input"], detail.get("ctx", {})
     match detail["type"]:
@@ -136,6 +153,7 @@ def _complaint(kind: type[Frozen], detail: ErrorDetails) -> str:
             return "required key is missing; add it"
         case "extra_forbidden":
             known = list(_model_at(kind, detail["loc"][:-1]).model_fields)
+            known += beside if len(detail["loc"]) == 1 else ()
             near = suggest(str(detail["loc"][-1]), known).strip().replace("Did", "did")
             return f"unknown key; {near or 'write one of: ' + ', '.join(known)}"
         case "greater_than_equal":

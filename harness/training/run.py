@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness import datasets
 from harness.environment import version_of
+from harness.material import sha256_of
 from harness.training import checkpoints, data, devices
 from harness.training.checkpoints import Progress, Validated
 from harness.training.guard import Guarded, refuse_leaks
 from harness.training.loop import Step, Training
-from harness.training.ship import ship
+from harness.training.ship import ship, without_places
 from harness.training.spec import TrainingSpec
 from harness.training.validation import Judgement, Validator
+from harness.weights import CardError, read_card
 
 CHECKPOINTS = "checkpoints"
 
@@ -63,14 +68,19 @@ Event = Begun | Step | Judged | Saved | Shipped
 Listener = Callable[[Event], None]
 
 
-def train(spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener) -> None:
+def train(
+    spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener, remembering: Path | None = None
+) -> None:
     """Train in `folder`, from the newest checkpoint there with `resume`, and write the weights and their card into it.
 
+    Which images were compared with which is remembered in the folder `remembering`, which trainings may share; in
+    `folder` by default.
     Under `torchrun` every process calls this; the first one writes, and alone calls the listener.
     Raises `DatasetError` and its `LeakError`, `WrongFolder`, `WrongProcesses`, `Diverged` and `CheckpointFailed`; the
     newest checkpoint stays good whatever happens.
     """
-    spec = spec.model_copy(update={"precision": devices.decided(spec.precision)})
+    precision = devices.decided(spec.precision)
+    spec = spec.model_copy(update={"precision": precision})
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,9 +90,9 @@ def train(spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener)
     if found is not None:
         _refuse_other(found[0], spec, fingerprints, folder, resume=resume)
     images = [data.read(source, pairs=_pairs(spec, number)) for number, source in enumerate(spec.data)]
-    fabric = devices.connect(spec.precision)
+    fabric = devices.connect(precision)
     places = devices.share(spec.batch, fabric)
-    guarded = refuse_leaks(spec, images, folder, remember=fabric.is_global_zero)
+    guarded = refuse_leaks(spec, images, remembering or folder, remember=fabric.is_global_zero)
     patches = data.Patches(spec, images)
     validator = Validator(spec)
     training = Training(spec, fabric)
@@ -131,6 +141,27 @@ def train(spec: TrainingSpec, folder: Path, *, resume: bool, listener: Listener)
     devices.disconnect(fabric)
 
 
+def finished(spec: TrainingSpec, folder: Path) -> Path | None:
+    """Return the card of a training that has ended in `folder`; None where it has not, or its weights are not whole.
+
+    Raises `WrongFolder` where they are there and another spec made them.
+    """
+    path = folder / f"{spec.name}.json"
+    weights = path.with_suffix(".safetensors")
+    try:
+        card = read_card(path)
+        content = {"name": spec.name} | dict(card.training["recipe"])  # type: ignore[call-overload]
+        made = TrainingSpec.model_validate_json(json.dumps(content), strict=True)
+    except (CardError, KeyError, TypeError, ValueError, ValidationError):
+        return None
+    if not weights.is_file() or sha256_of(weights) != card.sha256:
+        return None
+    if spec.precision == "auto":  # what it meant where the training ran
+        spec = spec.model_copy(update={"precision": made.precision})
+    _refuse_differences(without_places(spec).differences(made), folder)
+    return path
+
+
 def _pairs(spec: TrainingSpec, number: int) -> bool:
     return any(datasets.wants_pairs(found) for found in spec.settings(spec.data[number]))
 
@@ -141,16 +172,19 @@ def _refuse_other(
     if not resume:
         done = f"{progress.step} of {progress.spec.steps} steps"
         raise WrongFolder(f"{folder} holds a training of {done}; add --resume to go on, or choose another --out")
-    differences = spec.differences(progress.spec)
-    if differences:
-        listed = "\n  ".join(differences)
-        raise WrongFolder(f"{folder} holds a training by another spec; choose another --out, or undo:\n  {listed}")
+    _refuse_differences(spec.differences(progress.spec), folder)
     if changed := [
         source.name
         for source, then, now in zip(spec.data, progress.fingerprints, fingerprints, strict=True)
         if then != now
     ]:
         raise WrongFolder(f"{folder}: the images of {', '.join(changed)} have changed since; choose another --out")
+
+
+def _refuse_differences(differences: list[str], folder: Path) -> None:
+    if differences:
+        listed = "\n  ".join(differences)
+        raise WrongFolder(f"{folder} holds a training by another spec; choose another --out, or undo:\n  {listed}")
 
 
 def _take_up(training: Training, progress: Progress, tensors: checkpoints.Tensors) -> list[Validated]:

@@ -89,13 +89,17 @@ def ship(
     return path
 
 
+def without_places(spec: TrainingSpec) -> TrainingSpec:
+    """Return the spec with the places of folders cut off, as a card tells it."""
+    sources = (
+        source if source.folder is None else source.model_copy(update={"folder": Path(source.folder.name)})
+        for source in spec.data
+    )
+    return spec.model_copy(update={"data": tuple(sources)})
+
+
 def _recipe(spec: TrainingSpec) -> dict[str, Any]:
-    """Return the spec with the places of folders cut off."""
-    recipe = spec.model_dump(mode="json", exclude={"name", *UNDECIDING})
-    for source in recipe["data"]:
-        if source["folder"] is not None:
-            source["folder"] = Path(source["folder"]).name
-    return recipe
+    return without_places(spec).model_dump(mode="json", exclude={"name", *UNDECIDING})
 
 
 def _described(source: Source, images: int) -> dict[str, Any]:

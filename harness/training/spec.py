@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,13 @@ from harness.catalogs import BACKENDS, MODELS, TASKS
 from harness.record import Frozen
 from harness.spec import SpecError
 from harness.task import InvalidSetting, Setting, Task
-from harness.training.reading import Keys, read, validate
-from semanir.model import Request
+from harness.training import study as studies
+from harness.training.reading import Document, Keys, validate
+from harness.training.study import Study
+from harness.weights import NAME, SWITCHES, named
+from harness.yaml_lines import Place, Problem, shown
+from semanir.attention.problem import Similarity
+from semanir.model import Request, Score, Shift
 
 Item = TypeVar("Item")
 
@@ -124,10 +130,18 @@ class Validation(Frozen):
 class TrainingSpec(Frozen):
     """One training, from images to weights with a card."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
+    name: str = Field(pattern=rf"^{NAME}$")
     """Of the weights: `<name>.safetensors` and `<name>.json`."""
     model: str
     """`family/configuration`."""
+    sharing: Literal["stage", "layer"] = "stage"
+    """As on the axis of an experiment, like the three below: one dictionary a stage, or one a layer."""
+    similarity: Similarity | None = None
+    """How the dictionary compares tokens; the model's own rule by default."""
+    shift: Shift | None = None
+    """Which windows are shifted; the model's own rule by default."""
+    score: Score | None = None
+    """How queries and keys are compared, and which position bias is added; the model's own rule by default."""
     backend: str = "none"
     """The attention that trains; weights do not depend on it but for rounding."""
     task: str
@@ -213,6 +227,10 @@ class TrainingSpec(Frozen):
             batch=self.batch,
             window=window,
             top_k=top_k,
+            sharing=self.sharing,
+            similarity=self.similarity,
+            shift=self.shift,
+            score=self.score,
             needs_grad=True,
         )
 
@@ -242,13 +260,54 @@ def _flat(content: object, key: str = "") -> dict[str, object]:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> TrainingSpec:
-    """Read a training spec. Raises `SpecError` with every problem of the file and of the overrides."""
-    document = read(path, overrides)
-    spec = validate(TrainingSpec, document)
+    """Read a file that declares one training. Raises `SpecError` with every problem of it and of the overrides."""
+    found = load_all(path, overrides)
+    if len(found) > 1:
+        names = ", ".join(spec.name for spec in found)
+        raise SpecError([Problem(Place(str(path)), "", f"declares {len(found)} trainings; choose one of: {names}")])
+    return found[0]
+
+
+def load_all(path: Path, overrides: Sequence[str] = ()) -> tuple[TrainingSpec, ...]:
+    """Read every training that a file declares: its arms in their order, the seeds of each in theirs.
+
+    Overrides come after those of the arms. Raises `SpecError` with every problem of the file, its arms and of them.
+    """
+    study = studies.read(path, overrides)
+    bases: dict[str, TrainingSpec] = {}
+    found: dict[str, Sequence[Problem]] = {}
+    for arm in study.arms:
+        found[arm.name] = arm.problems
+        if arm.document is not None:
+            try:
+                bases[arm.name] = _checked(arm.document)
+                found[arm.name] = list(_names_of(bases[arm.name], arm.name, study, arm.document))
+            except SpecError as error:
+                found[arm.name] = error.problems
+    if problems := study.joined(found):
+        raise SpecError(problems)
+    return tuple(
+        base.model_copy(update={"name": named(base.name, arm, seed), "seed": base.seed if seed is None else seed})
+        for arm, base in bases.items()
+        for seed in study.seeds or (None,)
+    )
+
+
+def _checked(document: Document) -> TrainingSpec:
+    """Return the training that a document describes. Raises `SpecError` with every problem."""
+    spec = validate(TrainingSpec, document, beside=studies.KEYS)
     problems = list(_names(spec)) or list(_settings(spec)) or [*_network(spec), *_patches(spec)]
     if problems:
         raise SpecError(document.problem(keys, message) for keys, message in problems)
     return spec
+
+
+def _names_of(spec: TrainingSpec, arm: str, study: Study, document: Document) -> Iterator[Problem]:
+    """Find names of trainings that arm and seed make too long."""
+    longest = max((named(spec.name, arm, seed) for seed in study.seeds or (None,)), key=len)
+    if not re.fullmatch(NAME, longest):
+        message = f"{shown(longest)} has {len(longest)} letters and may have 64; shorten the name, or the arm's"
+        yield document.problem(("name",), message)
 
 
 Found = Iterator[tuple[Keys, str]]
@@ -316,6 +375,9 @@ def _network(spec: TrainingSpec) -> Found:
         yield ("backend",), f"{spec.model} needs an attention backend; write one of: {', '.join(BACKENDS)}"
     if "backend" not in model.uses and spec.backend != "none":
         yield ("backend",), f"{spec.model} has no attention; remove the key"
+    for key in SWITCHES:
+        if key not in model.uses and getattr(spec, key) != TrainingSpec.model_fields[key].default:
+            yield (key,), f"{spec.model} has no choice of it; remove the key"
     if "top_k" not in model.uses and spec.windows:
         yield ("windows",), f"{spec.model} has no dictionary and takes no window and k; remove the key"
         return
@@ -337,8 +399,10 @@ def _network(spec: TrainingSpec) -> Found:
             reason = next((f"{spec.backend} cannot train: {found}" for found in judged if found), None)
         if reason is not None:
             yield keys, reason
-    counts = {model.parameters(spec.request(found.window)) for found in spec.windows}
-    if len(counts) > 1:
+    sides: set[int | None] = {found.window for found in spec.windows}
+    if sides:
+        sides.add(spec.validation_window[0])
+    if len({model.parameters(spec.request(side)) for side in sides}) > 1:
         yield ("windows",), f"the parameters of {spec.model} depend on the window; write one window"
 
 
