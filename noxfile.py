@@ -155,11 +155,25 @@ def write_below_marker(experiment: str, table: Path, *, by: str) -> None:
     readme.write_text(f"{head}{marker}\n{table.read_text()}")
 
 
+def without_torch(session: nox.Session) -> None:
+    """Install what reports need, and this checkout."""
+    session.install("-c", "constraints.txt", *REPORT_NEEDS)
+    session.install("--no-deps", "-e", ".")
+
+
+@nox.session
+def answers(session: nox.Session) -> None:
+    """Write the tables of every experiment's committed records into its README: nothing is measured, no torch."""
+    without_torch(session)
+    for records in sorted(Path("experiments").rglob("records.jsonl")):
+        readme = records.with_name("README.md")
+        session.run("semanir-bench", "report", os.fspath(records), "--into", os.fspath(readme))
+
+
 @nox.session
 def report(session: nox.Session) -> None:
     """Write a store's report in an environment without torch: `nox -s report -- results/quickstart`."""
-    session.install("-c", "constraints.txt", *REPORT_NEEDS)
-    session.install("--no-deps", "-e", ".")
+    without_torch(session)
     session.run("semanir-bench", "report", *(session.posargs or ["results/quickstart"]))
 
 
@@ -201,5 +215,6 @@ REPORT_NEEDS = [
     "pydantic",
     "rich",
     "ruamel.yaml",
+    "scipy",
     "typer",
 ]

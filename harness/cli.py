@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +16,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.archive import Archive
     from harness.spec import ExperimentSpec
     from harness.store import ResultStore
+    from harness.training.spec import TrainingSpec
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RESULTS = Path("results")
@@ -54,6 +56,7 @@ class ExportKind(StrEnum):
 
     csv = "csv"
     jsonl = "jsonl"
+    records = "records"
 
 
 class Family(StrEnum):
@@ -66,6 +69,13 @@ SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A spec file, its folder, or an experiment's name, as in 'quickstart'.")
 ]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that 'run' has filled.")]
+AnswersArgument = Annotated[
+    Path,
+    typer.Argument(metavar="STORE|FILE", help="A folder that 'run' has filled, or a file of 'export --to records'."),
+]
+PlanOption = Annotated[
+    str, typer.Option("--plan", help="An experiment's name or a spec's digest, where a store holds several.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUES", help="Replace a value of the spec, as in axes.top_k=64,128."),
@@ -145,36 +155,62 @@ def run(
 
 @app.command()
 def report(
-    store: StoreArgument,
+    store: AnswersArgument,
     out: Annotated[
-        Path | None, typer.Option(help="The file, .html or .md; report.html in the store by default.")
+        Path | None,
+        typer.Option(help="The file, .html or .md; report.html in the store, or results/<experiment>/<file>.html."),
     ] = None,
-    plan_: Annotated[
-        str, typer.Option("--plan", help="An experiment's name or a spec's digest, where a store holds several.")
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="README", help="Write the tables below the marker of this file instead."),
+    ] = None,
+    plan_: PlanOption = "",
+    page: Annotated[
+        str, typer.Option(help="The page that tells it; the one that the experiment asks for by default.")
     ] = "",
     baseline: Annotated[
         str | None, typer.Option(help="The backend that latency ratios refer to; 'mask' where it was run.")
     ] = None,
 ) -> None:
-    """Write the report of a store as one HTML file.
+    """Write the report of a store, or of a file of records, as one HTML file.
 
     The file needs no network. Its path is printed."""
-    from reports.publish import publish
+    from reports.publish import publish, publish_below_marker
 
-    with clear_errors(), _open(store) as opened:
-        path = publish(opened, out or store / "report.html", store_name=str(store), plan=plan_, baseline=baseline)
+    with clear_errors(), _answers(store) as (answers, default):
+        if into is not None and out is not None:
+            raise UsageError("--out writes a file of its own and --into a part of one: choose one")
+        if into is not None:
+            path = publish_below_marker(answers, into, page=page, plan=plan_, baseline=baseline)
+        else:
+            path = publish(answers, out or default, store_name=str(store), page=page, plan=plan_, baseline=baseline)
         typer.echo(path.resolve())
 
 
 @app.command()
 def export(
     store: StoreArgument,
-    to: Annotated[ExportKind, typer.Option(help="One row a sample; csv for tables, jsonl for programs.")],
+    to: Annotated[
+        ExportKind,
+        typer.Option(help="One row a sample: csv for tables, jsonl for programs. A plan with its records: records."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+    plan_: PlanOption = "",
 ) -> None:
-    """Write all samples of a store as a tidy table."""
+    """Write all samples of a store as a tidy table, or one plan with its records to keep beside its experiment.
+
+    'report' reads the latter without the store; pictures are left out."""
+    from harness import archive
+    from harness.store import choose_plan
+
     with clear_errors(), _open(store) as opened:
-        opened.export(out, to.value)
+        if to is ExportKind.records:
+            chosen = choose_plan(opened.plans(), plan_, store)
+            archive.write(out, chosen, opened.latest({entry.key for entry in chosen.entries}))
+        elif plan_:
+            raise UsageError(f"--to {to.value} takes the samples of all plans; leave --plan out, or write --to records")
+        else:
+            opened.export(out, "csv" if to is ExportKind.csv else "jsonl")
         typer.echo(out.resolve())
 
 
@@ -195,8 +231,13 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], data: Dat
 @app.command()
 def cell(
     cell_id: Annotated[str, typer.Argument(metavar="ID", help="A cell's id or its first digits, as reports show it.")],
-    store: Annotated[Path | None, typer.Option(help="The store; the ones below results/ by default.")] = None,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Measure the cell again; both records are kept.")] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="The store, or a file of records; the stores below results/ by default."),
+    ] = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Measure the cell again; a store keeps both records, a file stays as it is.")
+    ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show the newest record beside the one before.")] = False,
     data: DataOption = None,
 ) -> None:
@@ -271,6 +312,76 @@ def static(
 
 
 @app.command()
+def gate(
+    base: Annotated[
+        str | None, typer.Option(metavar="REV", help="The revision before; where HEAD left the main branch by default.")
+    ] = None,
+    head: Annotated[str, typer.Option(metavar="REV|worktree", help="The revision after, or the files as they lie.")] = (
+        "HEAD"
+    ),
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="Cells and rule; experiments/gate by default.")] = (
+        None
+    ),
+    margin: Annotated[str, typer.Option(metavar="SHARE", help="What matters to nobody; the spec's by default.")] = "",
+    budget: Annotated[str, typer.Option(metavar="TIME", help="At most this long, as in 6m.")] = "6m",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Time nothing; compare exact figures with the baseline, or with --base.")
+    ] = False,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Make the exact figures as they are the baseline.")
+    ] = False,
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Let slower cells fail where no certificate holds, too.")
+    ] = False,
+    self_test: Annotated[
+        Path | None,
+        typer.Option("--self-test", metavar="DIR", help="Measure this gate's own error rates into a folder."),
+    ] = None,
+    simulate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the false alarms of all rules on simulated data.")
+    ] = None,
+    schema_: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a verdict.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the order of blocks; drawn by default.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write gate.json and all samples.")] = (
+        None
+    ),
+) -> None:
+    """Say whether this commit made anything slower, larger or worse, and be right.
+
+    Both source trees are measured interleaved in one run. Exits with 0 when nothing got worse, with 1 when something
+    did or a declared cell was not measured, with 2 when there is no verdict, and with 3 when the run is void."""
+    from harness.gate import command
+
+    with clear_errors(kept="nothing was written"):
+        if schema_:
+            typer.echo(command.schema(), nl=False)
+            return
+        if simulate is not None:
+            command.simulate(simulate, say=typer.echo)
+            return
+        options = command.Options(
+            repository=EXPERIMENTS.parent,
+            base=base,
+            head=head,
+            spec=spec,
+            margin=margin,
+            budget=budget,
+            exact=exact,
+            enforce=enforce,
+            out=out,
+            seed=seed,
+        )
+        if write_baseline:
+            command.write_baseline(options, say=typer.echo, note=_note)
+            return
+        if self_test is not None:
+            command.self_test(options, self_test, say=typer.echo, note=_note)
+            return
+        if code := command.gate(options, say=typer.echo, note=_note):
+            raise typer.Exit(code)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors."""
     import json
@@ -283,56 +394,51 @@ def schema() -> None:
 @app.command()
 def train(
     spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="A training spec, or the name of one in experiments/train.")
+        str,
+        typer.Argument(
+            metavar="SPEC",
+            help="A training spec, or a name: experiments/train/NAME.yaml or experiments/NAME/train.yaml.",
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The folder to train in; results/training/<name> by default.")
+        Path | None,
+        typer.Option(help="The folder to train in; OUT/<name> where the spec declares several trainings."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint there.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Of several trainings, do this one.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the newest checkpoint there; of several, pass finished ones by."),
+    ] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in steps=200 or windows.1.top_k=[8, 16]."),
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Train a network by a spec and write its weights and their card.
+    """Train networks by a spec and write their weights and cards, below results/training by default.
 
-    Started by torchrun, it trains on several processes. Exits with 1 when the training failed."""
+    Started by torchrun, it trains on several processes. Exits with 1 when a training failed; where the numbers of one
+    went wrong, the others of the spec are trained all the same."""
     import importlib.util
 
     if importlib.util.find_spec("lightning_fabric") is None:
         typer.echo("training needs Lightning Fabric: pip install -c constraints.txt -e '.[train]'", err=True)
         raise typer.Exit(WRONG_INPUT)
-    from harness.training import spec as specs
-    from harness.training.checkpoints import CheckpointFailed
-    from harness.training.devices import WrongProcesses
-    from harness.training.loop import Diverged
-    from harness.training.progress import Board, NoTensorBoard, TrainingLine
-    from harness.training.run import Event, WrongFolder
-    from harness.training.run import train as run_training
+    from harness.training.spec import load_all
+    from harness.weights import TRAINED
 
     with clear_errors():
         _use_data(data)
-        path = Path(spec)
-        if not path.exists() and (named := EXPERIMENTS / "train" / f"{spec}.yaml").is_file():
-            path = named
-        loaded = specs.load(path, set_ or ())
-        folder = out or RESULTS / "training" / loaded.name
-        try:
-            board = Board(folder / "tensorboard") if loaded.tensorboard else None
-            with TrainingLine(_console(), loaded) as line:
-
-                def listen(event: Event) -> None:
-                    for listener in (line, board):
-                        if listener is not None:
-                            listener(event)
-
-                run_training(loaded, folder, resume=resume, listener=listen)
-        except (WrongFolder, WrongProcesses, NoTensorBoard) as error:
-            raise UsageError(str(error)) from None
-        except (Diverged, CheckpointFailed) as error:
-            typer.echo(f"{error}\n{folder} keeps the newest checkpoint, if any; --resume goes on from there", err=True)
-            raise typer.Exit(FAILED) from None
+        declared = load_all(_training_file(spec), set_ or ())
+        several = len(declared) > 1
+        ended = [
+            _train(one, (out or TRAINED) / one.name if several or out is None else out, resume=resume, several=several)
+            for one in _chosen(declared, only or [])
+        ]
+        if not all(ended):
+            raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -614,6 +720,7 @@ def clear_errors(*, kept: str = "what was measured is kept, --resume goes on") -
     """Turn the errors that a user can mend into a message and an exit code; anything else is a bug and shows itself."""
     from harness.catalog import UnknownName
     from harness.datasets import DatasetError
+    from harness.gate.refusal import Refusal
     from harness.spec import SpecError
     from harness.static.cost import StaticError
     from harness.store import StoreError
@@ -621,12 +728,17 @@ def clear_errors(*, kept: str = "what was measured is kept, --resume goes on") -
 
     try:
         yield
-    except (SpecError, StoreError, UnknownName, DatasetError, ReportError, UsageError, StaticError) as error:
+    except (SpecError, StoreError, UnknownName, DatasetError, ReportError, UsageError, StaticError, Refusal) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
         typer.echo(f"interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _note(words: str) -> None:
+    """Say on stderr how far something is: stdout is for what was asked for."""
+    typer.echo(words, err=True)
 
 
 def _console() -> Console:
@@ -637,13 +749,72 @@ def _console() -> Console:
 
 def _load(spec: str, overrides: list[str] | None, *, smoke: bool = False) -> ExperimentSpec:
     from harness.spec import load
+    from reports.publish import PAGES
 
     path = Path(spec)
     if path.is_dir():
         path = path / "spec.yaml"
     elif not path.exists() and (EXPERIMENTS / spec / "spec.yaml").is_file():
         path = EXPERIMENTS / spec / "spec.yaml"
-    return load(path, overrides or (), smoke=smoke)
+    loaded = load(path, overrides or (), smoke=smoke)
+    if loaded.page and loaded.page not in PAGES:
+        raise UsageError(f"{loaded.path}: page: {PAGES.unknown(loaded.page)}")
+    return loaded
+
+
+def _training_file(spec: str) -> Path:
+    """Return the file that is meant: itself, the one in its folder, or that of the experiments."""
+    path = Path(spec)
+    named = [path / "train.yaml", EXPERIMENTS / "train" / f"{spec}.yaml", EXPERIMENTS / spec / "train.yaml"]
+    return path if path.is_file() else next((file for file in named if file.is_file()), path)
+
+
+def _chosen(declared: Sequence[TrainingSpec], only: Sequence[str]) -> list[TrainingSpec]:
+    """Return the trainings of these names, in the order of the spec; all where none is named."""
+    from harness.catalog import suggest
+
+    known = [spec.name for spec in declared]
+    for name in only:
+        if name not in known:
+            near = suggest(name, known)
+            raise UsageError(f"--only {name}: no training of this spec.{near} It has: {', '.join(known)}")
+    return [spec for spec in declared if not only or spec.name in only]
+
+
+def _train(spec: TrainingSpec, folder: Path, *, resume: bool, several: bool) -> bool:
+    """Train in a folder; of several trainings, pass one by that has ended before. Return whether it ended well."""
+    from harness.training.checkpoints import CheckpointFailed
+    from harness.training.devices import WrongProcesses
+    from harness.training.loop import Diverged
+    from harness.training.progress import Board, NoTensorBoard, TrainingLine
+    from harness.training.run import Event, WrongFolder, finished
+    from harness.training.run import train as run_training
+
+    kept = f"{folder} keeps the newest checkpoint, if any; --resume goes on from there"
+    try:
+        if several and resume and (card := finished(spec, folder)) is not None:
+            if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+                typer.echo(f"{spec.name}: finished before, {card}")
+            return True
+        board = Board(folder / "tensorboard") if spec.tensorboard else None
+        with TrainingLine(_console(), spec) as line:
+
+            def listen(event: Event) -> None:
+                for listener in (line, board):
+                    if listener is not None:
+                        listener(event)
+
+            shared = folder.parent if several else None
+            run_training(spec, folder, resume=resume, listener=listen, remembering=shared)
+    except (WrongFolder, WrongProcesses, NoTensorBoard) as error:
+        raise UsageError(str(error)) from None
+    except Diverged as error:
+        typer.echo(f"{spec.name}: {error}\n{kept}" if several else f"{error}\n{kept}", err=True)
+        return False
+    except CheckpointFailed as error:  # no room for the next ones either
+        typer.echo(f"{error}\n{kept}", err=True)
+        raise typer.Exit(FAILED) from None
+    return True
 
 
 def _open(folder: Path) -> ResultStore:
@@ -653,12 +824,26 @@ def _open(folder: Path) -> ResultStore:
 
 
 @contextmanager
+def _answers(place: Path) -> Iterator[tuple[ResultStore | Archive, Path]]:
+    """Open a store, or read a file of records, and say where its report goes by default."""
+    from harness import archive
+
+    if place.is_file():
+        found = archive.read(place)
+        # Not beside the file: it lies in a checkout, which a page would make dirty.
+        yield found, RESULTS / found.plan.name / f"{place.stem}.html"
+        return
+    with _open(place) as store:
+        yield store, place / "report.html"
+
+
+@contextmanager
 def _find(cell_id: str, folder: Path | None) -> Iterator[ResultStore]:
     """Open the store that holds a cell: the one given, or the only one below results/ that has it."""
     from harness.store import StoreError
 
     if folder is not None:
-        with _open(folder) as store:
+        with _unpacked(folder) if folder.is_file() else _open(folder) as store:
             yield store
         return
     holding = []
@@ -674,6 +859,25 @@ def _find(cell_id: str, folder: Path | None) -> Iterator[ResultStore]:
         raise UsageError(f"{found} a cell {cell_id}; name one with --store")
     with _open(holding[0]) as store:
         yield store
+
+
+@contextmanager
+def _unpacked(file: Path) -> Iterator[ResultStore]:
+    """Open a store that holds what a file of records does, and is gone afterwards."""
+    from tempfile import TemporaryDirectory
+
+    from harness import archive
+    from harness.store import ResultStore, StoreError
+
+    answers = archive.read(file)
+    with TemporaryDirectory(prefix="semanir-bench-") as folder, ResultStore.open(folder) as store:
+        store.remember(answers.plan)
+        store.append(answers.records.values())
+        try:
+            yield store
+        except StoreError as error:
+            # Nobody knows the folder, and it is gone by now.
+            raise StoreError(str(error).replace(folder, str(file))) from None
 
 
 def main() -> None:

@@ -149,6 +149,7 @@ def run(plan: Plan, store: ResultStore, *, listener: Listener = lambda event: No
         created_at=utc_now(),
         timing=spec.timing,
         cell_seconds=spec.budget.cell_seconds,
+        page=spec.page,
         entries=tuple(PlanEntry(cell=one.cell, metric=one.metric, key=one.key) for one in everything),
     )
     store.remember(stored)

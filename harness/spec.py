@@ -135,6 +135,8 @@ class ExperimentSpec(Frozen):
     """What a cell and the whole spec may take."""
     exclude: tuple[Exclusion, ...] = ()
     """Cells that are skipped with the rule's reason; the first rule that matches speaks."""
+    page: str = ""
+    """The report's page that answers the question; the one of the experiment's name by default, else `ablation`."""
     awaited: tuple[str, ...] = ()
     """Weights that do not exist yet: what needs them is skipped, where any other unknown name is a mistake."""
     smoke: tuple[str, ...] = ()
@@ -146,7 +148,8 @@ class ExperimentSpec(Frozen):
     @cached_property
     def digest(self) -> str:
         """Digest of what decides the cells and their metrics; words, place and comments do not count."""
-        return digest(self.model_dump(mode="json", exclude={"name", "question", "awaited", "smoke", "text", "path"}))
+        words = {"name", "question", "page", "awaited", "smoke", "text", "path"}
+        return digest(self.model_dump(mode="json", exclude=words))
 
     def values(self, axis: str) -> tuple[AxisValue, ...]:
         """Return the values that an axis other than `setting` takes in any sweep, each once."""
@@ -240,6 +243,7 @@ def json_schema() -> dict[str, Any]:
             },
             "timing": {**Timing.model_json_schema(), "description": describe["timing"]},
             "budget": {**Budget.model_json_schema(), "description": describe["budget"]},
+            "page": {"type": "string", "minLength": 1, "description": describe["page"]},
             "awaited": {"description": describe["awaited"], **_one_or_more({"type": "string", "minLength": 1})},
             "smoke": {"description": describe["smoke"], **_one_or_more({"type": "string", "pattern": "="})},
             "exclude": {
@@ -410,7 +414,7 @@ class _Reader:
 
     def spec(self, root: Node, text: str, path: Path) -> ExperimentSpec | None:
         """Return the spec; None where anything was reported."""
-        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "awaited", "smoke")
+        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "page", "awaited", "smoke")
         several = isinstance(root, Table) and "sweeps" in root.entries
         top = self._table(root, "", known, required=("question", "sweeps" if several else "axes", "metrics"))
         if top is None:
@@ -420,6 +424,7 @@ class _Reader:
         question = self._words(top["question"], "question") if "question" in top else ""
         timing = self._model(Timing, top.get("timing"), "timing")
         budget = self._model(Budget, top.get("budget"), "budget")
+        page = self._scalar(top["page"], "page", _not_a_page) if "page" in top else None
         if "awaited" in top:
             self._awaited = tuple(map(str, self._list(top["awaited"], "awaited", _not_a_name)))
         smoke = tuple(map(str, self._list(top["smoke"], "smoke", _not_an_override))) if "smoke" in top else ()
@@ -437,6 +442,7 @@ class _Reader:
             timing=timing,
             budget=budget,
             exclude=exclude,
+            page=page.text.strip() if page else "",
             awaited=self._awaited,
             smoke=smoke,
             text=text,
@@ -722,6 +728,13 @@ def _not_a_name(value: object) -> str | None:
     if not isinstance(value, str):
         return f"{shown(value)} is {_kind(value)}; write the name of weights"
     return None if value.strip() else "is blank; write the name of weights"
+
+
+def _not_a_page(value: object) -> str | None:
+    """Only the form: which pages there are is known where reports are made."""
+    if not isinstance(value, str):
+        return f"{shown(value)} is {_kind(value)}; write the name of a page, as in ablation"
+    return None if value.strip() else "is blank; write the name of a page, as in ablation"
 
 
 def _not_an_override(value: object) -> str | None:

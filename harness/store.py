@@ -113,6 +113,8 @@ class StoredPlan(Frozen):
     """How its latencies are sampled."""
     cell_seconds: float = 120.0
     """Its time limit of one cell, in seconds."""
+    page: str = ""
+    """The page that tells its story; empty for that of the experiment's name."""
     entries: tuple[PlanEntry, ...]
 
 
@@ -342,7 +344,7 @@ class ResultStore:
         write = {"csv": _write_csv, "jsonl": _write_jsonl}[kind]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(path, "w", before_rename) as file:
+            with replacing(path, "w", before_rename) as file:
                 write(file, self.rows())
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}") from error
@@ -408,7 +410,7 @@ def write_artifact(folder: Path, content: bytes, suffix: str) -> str:
     """
     name = f"{hashlib.sha256(content).hexdigest()}{suffix}"
     if not (folder / name).exists():
-        with _replacing(folder / name, "wb") as file:
+        with replacing(folder / name, "wb") as file:
             file.write(content)
     return name
 
@@ -416,6 +418,17 @@ def write_artifact(folder: Path, content: bytes, suffix: str) -> str:
 def utc_now() -> str:
     """Return the time as records write it: UTC, ISO 8601, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def choose_plan(plans: Sequence[StoredPlan], wanted: str, place: Path) -> StoredPlan:
+    """Return the plan of this name, or whose digest starts so; the first where none is wanted. Raises `StoreError`."""
+    for plan in plans:
+        if not wanted or plan.digest.startswith(wanted) or plan.name == wanted:
+            return plan
+    if not plans:
+        raise StoreError(f"{place} holds no plan yet; `semanir-bench run SPEC --out {place}` stores one")
+    names = ", ".join(f"{plan.name} ({plan.digest[:7]})" for plan in plans)
+    raise StoreError(f"{place} holds no plan '{wanted}'; it has: {names}")
 
 
 def refuse_network(folder: Path) -> None:
@@ -609,7 +622,7 @@ def _sweep(room: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Path, mode: Literal["w", "wb"], before_rename: Hook = lambda: None) -> Iterator[IO[Any]]:
+def replacing(path: Path, mode: Literal["w", "wb"], before_rename: Hook = lambda: None) -> Iterator[IO[Any]]:
     """Open a file that takes the path's place once it is written and on the disk, or never."""
     encoding, newline = ("utf-8", "") if mode == "w" else (None, None)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

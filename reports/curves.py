@@ -31,7 +31,9 @@ def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: t
     if along is None:
         return None
     pooled = (*pool, *_POOLED)
-    rest = [axis for axis in axes if axis != along and axis not in pooled]
+    free = [axis for axis in axes if axis != along and axis not in pooled]
+    tied = [axis for axis in free if axis in _ALONG and _follows(known, axis, along)]
+    rest = [axis for axis in free if axis not in tied]
     by = "backend" if "backend" in rest else next((a for a in reversed(rest) if len(axis_values(known, a)) <= 8), None)
     panel_axes = tuple(axis for axis in rest if axis != by)
     groups: dict[str, list[Result]] = {}
@@ -47,6 +49,7 @@ def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: t
     spread = ticks[-1][0] / ticks[0][0] if ticks[0][0] > 0 else 1
     notes = [f"{label(axis)}s agree within {2 * _ALIKE_DB:g} {y.unit}; their mean" for axis in pool if axis in axes]
     notes += [f"mean over {label(axis)}" for axis in _POOLED if axis in axes]
+    notes += [f"{label(axis)} changes with {label(along)}" for axis in tied]
     notes += [*_absent(results, known, by, read), _shortened(panels, styles)]
     low, high = _extent(panels)
     return Figure(
@@ -106,17 +109,24 @@ def alike(results: Sequence[Result], read: Read, axis: str) -> bool:
     return all(max(values) - min(values) <= 2 * _ALIKE_DB for values in found.values())
 
 
+def _follows(results: Sequence[Result], axis: str, other: str) -> bool:
+    """Say whether an axis has one value at each value of another, and so no panel of its own."""
+    pairs = {(getattr(result.cell, other), getattr(result.cell, axis)) for result in results}
+    return len(pairs) == len({value for value, _ in pairs})
+
+
 def _positions(results: Sequence[Result], axis: str) -> dict[float, str]:
     """Return where values stand; keeping every key of a window stands at the number of its tokens."""
     found = {}
     for result in results:
-        position = _position(result, axis)
+        position = position_of(result, axis)
         if position is not None:
             found[position] = value_text(axis, getattr(result.cell, axis))
     return found
 
 
-def _position(result: Result, axis: str) -> float | None:
+def position_of(result: Result, axis: str) -> float | None:
+    """Return where a result stands along a numeric axis; None where its value has no place."""
     value, window = getattr(result.cell, axis), result.cell.window
     if value is None:
         return float(window**2) if axis == "top_k" and window else None
@@ -130,7 +140,7 @@ def _series(
     for style, value in enumerate(styles[:_MOST_SERIES], _first_style(by)):
         members: dict[float, list[Result]] = {}
         for result in results:
-            position = _position(result, along)
+            position = position_of(result, along)
             if position is not None and (by is None or getattr(result.cell, by) == value):
                 members.setdefault(position, []).append(result)
         points = tuple(_mean(x, members[x], read) for x in sorted(members))

@@ -13,6 +13,7 @@ from harness.catalogs import METRICS, TASKS
 from harness.record import Cell, Timing
 from harness.spec import SpecError, json_schema, load
 from harness.yaml_lines import MAX_BYTES, resolve
+from semanir.weights import cards
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").rglob("spec.yaml"))
 
@@ -293,7 +294,7 @@ MALFORMED = {
         swapped("  dataset: bundled", "  dataset: bundled\n  weights: denoise-grey-25"),
         [
             "spec.yaml:6: axes.weights: no weights named 'denoise-grey-25'. Did you mean 'denoise-gray-25'? "
-            "It has: none, shipped, deblur-pairs, denoise-gray-25; "
+            f"It has: none, shipped, {', '.join(cards())}; "
         ],
     ),
     "weights that nobody knows, in a rule": (
@@ -528,6 +529,26 @@ def test_smoke_sets_its_overrides_before_those_of_the_command_line(written):
     assert small.digest != load(written(GOOD)).digest
 
 
+def test_a_spec_names_its_page_which_changes_no_cell(written):
+    assert load(written(GOOD)).page == ""
+    named = load(written(GOOD + "page: arms\n"))
+    assert named.page == "arms"
+    assert named.digest == load(written(GOOD)).digest
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("page: 3\n", "page: 3 is a whole number; write the name of a page, as in ablation"),
+        ("page: ' '\n", "page: is blank; write the name of a page, as in ablation"),
+        ("page: [arms]\n", "page: is a list; write a single value"),
+    ],
+)
+def test_a_page_that_is_no_name_is_reported(written, added: str, message: str):
+    (line,) = complaints(written(GOOD + added))
+    assert line.endswith(message)
+
+
 @pytest.mark.parametrize(
     ("added", "message"),
     [
@@ -649,7 +670,7 @@ def test_the_schema_knows_every_key_and_name():
 
 
 def test_every_key_of_the_schema_is_a_key_of_the_reader(written):
-    known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "awaited", "smoke"}
+    known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "page", "awaited", "smoke"}
     assert set(json_schema()["properties"]) == known
     assert json_schema()["properties"]["sweeps"]["items"] == json_schema()["properties"]["axes"]
     assert set(specs.CEILINGS) <= set(Cell.model_fields)

@@ -6,8 +6,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import archive
 from harness.record import Cell, Environment, Failed, Measured, Measurement, Outcome, Record, Skipped
-from harness.store import COLUMNS, ResultStore
+from harness.store import COLUMNS, PlanEntry, ResultStore, StoredPlan
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.floats(allow_nan=False)  # nan is stored as well, but never equals itself
@@ -84,3 +85,21 @@ def test_what_the_store_appends_it_yields(batches: list[list[Record]]) -> None:
         for sample in measurement.samples
     ]
     assert sorted(row["value"] for row in rows if row["status"] == "measured") == sorted(values)
+
+
+@given(records=st.lists(RECORDS, max_size=5), missing=st.lists(RECORDS, max_size=2), text=TEXT)
+def test_what_a_file_of_records_is_given_it_yields(records: list[Record], missing: list[Record], text: str) -> None:
+    """The same plan, the same records in the same order, and the same bytes when it is written again."""
+    entries = tuple(PlanEntry(cell=each.cell, metric=each.metric, key=each.key) for each in (*missing, *records))
+    plan = StoredPlan(digest=text, name=text, question=text, text=text, created_at=text, entries=entries)
+    given_ones = {record.key: record for record in records}
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "one"), Path(folder, "other")
+        archive.write(one, plan, given_ones)
+        found = archive.read(one)
+        archive.write(other, found.plan, found.records)
+        assert one.read_bytes() == other.read_bytes()
+    assert found.plan == plan
+    assert found.records == given_ones
+    for record in found.records.values():
+        assert list(record.artifacts) == list(given_ones[record.key].artifacts)
