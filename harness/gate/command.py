@@ -1,0 +1,160 @@
+"""What `semanir-bench gate` does with its options; `harness.cli` reads them, prints and exits."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.gate import cells, exact, run, selftest, simulation, trees
+from harness.gate.document import GateDocument, as_json
+from harness.gate.refusal import Refusal
+from harness.gate.render import as_markdown, as_text, workflow_commands
+
+FOLDER = Path("experiments") / "gate"
+SPEC = FOLDER / "cells.yaml"
+"""Not spec.yaml: every file of that name is a sweep, which `plan`, `list` and `doctor` read."""
+BASELINE = "baseline.json"
+WAIVERS = "waivers.yaml"
+CERTIFICATES = "certificates"
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""GitHub Actions names here the file that a job's summary is appended to."""
+DRAWS = 10_000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options as they were written."""
+
+    repository: Path
+    base: str | None
+    head: str
+    spec: Path | None
+    margin: str
+    budget: str
+    exact: bool
+    enforce: bool
+    out: Path | None
+    seed: int | None
+
+
+def gate(options: Options, *, say: Say, note: Say) -> int:
+    """Run a gate, write what was asked for, say the report, and return the exit code. `note` hears of progress."""
+    document, samples = _document(options, note)
+    say(as_text(document))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in workflow_commands(document):
+            say(line)
+    if summary := os.environ.get(SUMMARY):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(as_markdown(document))
+    if options.out is not None:
+        note(f"written: {options.out / 'gate.json'}" + (f" and {samples.name}" if samples else ""))
+    return document.exit_code
+
+
+def write_baseline(options: Options, *, say: Say, note: Say) -> None:
+    """Make the exact figures of the checkout the baseline, and say them. Raises `Refusal` where one has no value."""
+    path = options.spec or options.repository / SPEC
+    spec = cells.load(path)
+    with trees.held_folder() as folder:
+        tree = trees.in_place(options.repository)
+        found = exact.figures(tree, spec.exact, worker=run.WORKER, folder=folder, say=note)
+    exact.write_baseline(path.parent / BASELINE, found)
+    for cell in spec.exact:
+        say(f"{cell.name:<32}{found[cell.name].value:>20,.6g} {exact.UNITS[cell.quantity]}")
+    note(f"written: {path.parent / BASELINE}; kernels have their own: semanir-bench static --write")
+
+
+def self_test(options: Options, folder: Path, *, say: Say, note: Say) -> None:
+    """Perform the runs of a self-test that a folder does not hold yet, and write this machine's certificate."""
+    path = options.spec or options.repository / SPEC
+    request = replace(_request(options, cells.load(path), path), exactly=False)
+    if (plan := request.spec.self_test) is None:
+        raise Refusal("bad_spec", f"{path}: has no self_test; write how many runs of which backend and effect")
+    selftest.perform(request, plan, folder, note)
+    found = selftest.certify(folder, request.spec, today=datetime.datetime.now(datetime.UTC).date())
+    request.certificates.mkdir(exist_ok=True)
+    written = request.certificates / f"{found.gate_class}.json"
+    written.write_text(json.dumps(found.model_dump(mode="json"), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    say(selftest.as_markdown(found))
+    note(f"written: {written}")
+
+
+def simulate(path: Path, *, say: Say, draws: int = DRAWS) -> None:
+    """Write the false-alarm rates of all rules on simulated null data into a file, as a table with its command."""
+    from harness.gate.statistics import Rule
+
+    found = list(simulation.rates(draws, Rule()))
+    text = (
+        "# False alarms on simulated data\n\n"
+        f"Written by `semanir-bench gate --simulate`: {draws:,} draws of the program against itself for each column.\n"
+        "`harness/gate/simulation.py` says what disturbs them. The exact test counts 256 patterns of signs, so the "
+        "levels that it can\nreach next below 5 % and 1 % are 4.69 % and 0.78 %.\n\n"
+        f"{simulation.as_markdown(found)}\n"
+    )
+    path.write_text(text, encoding="utf-8")
+    say(text)
+
+
+def schema() -> str:
+    """Return the JSON Schema of a verdict document."""
+    from harness.gate.document import json_schema
+
+    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def _document(options: Options, note: Say) -> tuple[GateDocument, Path | None]:
+    path = options.spec or options.repository / SPEC
+    spec = cells.load(path)
+    samples = None
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        samples = options.out / "samples.jsonl.gz"
+    document = run.gate(_request(options, spec, path), note, samples=samples)
+    if options.out is not None:
+        (options.out / "gate.json").write_text(as_json(document), encoding="utf-8")
+    return document, samples if document.samples else None
+
+
+def _request(options: Options, spec: cells.GateSpec, path: Path) -> run.Request:
+    if options.margin:
+        rule = spec.rule.model_copy(update={"margin": margin_of(options.margin)})
+        spec = spec.model_copy(update={"rule": rule})
+    return run.Request(
+        repository=options.repository,
+        spec=spec,
+        base=options.base,
+        head=options.head,
+        timed=not options.exact,
+        exactly=True,
+        baseline=path.parent / BASELINE if options.exact and options.base is None else None,
+        waivers=path.parent / WAIVERS,
+        certificates=path.parent / CERTIFICATES,
+        budget_s=seconds_of(options.budget),
+        seed=run.default_seed() if options.seed is None else options.seed,
+        enforce=options.enforce,
+    )
+
+
+def margin_of(text: str) -> float:
+    """Read `3%` or `0.03`. Raises `Refusal`."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
+    value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < value < 1:
+        raise Refusal("bad_spec", f"--margin {text}: write a share between 0 and 1, as in 3% or 0.03")
+    return value
+
+
+def seconds_of(text: str) -> float:
+    """Read `6m`, `90s` or a number of seconds. Raises `Refusal`."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise Refusal("small_budget", f"--budget {text}: write a time, as in 6m or 90s")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
