@@ -52,7 +52,7 @@ PLUGINS = {
         from semanir.attention.problem import Backend, dense_flops
         BACKEND = Backend(
             summary="as mask, from elsewhere", module="semanir.attention.backends.mask.attend",
-            needs=frozenset({"boolean"}), unsupported=lambda problem: None, flops=dense_flops,
+            needs=frozenset({"additive"}), unsupported=lambda problem: None, flops=dense_flops,
             extra_bytes=lambda problem: 0,
         )
         """,
