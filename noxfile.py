@@ -80,7 +80,7 @@ def types(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Hold times to their figures, as ratios measured side by side on this machine. Arguments go to pytest."""
     full(session, "[test]")
-    in_full(session, "pytest", "-m", "timing", "-s", *(session.posargs or ["tests/benchmarks"]))
+    in_full(session, "pytest", "-m", "timing", "-s", *(session.posargs or ["tests/benchmarks", "tests/harness/gate"]))
 
 
 @nox.session(venv_backend="none")

@@ -46,6 +46,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_the_backend_with_extra_work_is_called_slower_and_no_other(copy: Path, tmp_path: Path) -> None:
     cells = tuple(
         GateCell.model_validate({"name": f"{backend}-forward", "backend": backend, **SMALL})
