@@ -198,7 +198,8 @@ def _photographs(results: Sequence[Result]) -> Iterator[Block]:
     groups, summary = [], []
     for task, members in groupby(sorted(results, key=_task_order(results)), key=lambda result: result.cell.task):
         rows, said = _task_rows(task, list(members))
-        groups.append(Group(rows=tuple(rows), title=task))
+        if rows:
+            groups.append(Group(rows=tuple(rows), title=task))
         summary.append(said)
     for said in summary:
         yield Text(text=said)
