@@ -145,7 +145,6 @@ def _network(restoration: Restoration) -> Iterator[Block]:
     told = [
         ("trained on", _data(card.training.get("data"))),
         ("licence", card.training.get("licence")),
-        ("overlap", card.training.get("overlap")),
         ("judged", _judged(card.training.get("validation"))),
         ("machine", card.training.get("machine")),
         ("commit", card.training.get("commit")),

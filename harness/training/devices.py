@@ -27,7 +27,7 @@ class Autocast(MixedPrecision):
 def decided(precision: Precision | Literal["auto"]) -> Precision:
     """Return what `auto` means here: bf16 where the processor multiplies it natively, else float32.
 
-    A CPU without such instructions runs bf16 convolutions in a loop, eight times slower than float32.
+    A CPU without such instructions runs bf16 convolutions and products in plain loops, far slower than float32.
     """
     if precision != "auto":
         return precision
