@@ -397,7 +397,7 @@ def train(
         str,
         typer.Argument(
             metavar="SPEC",
-            help="A training spec, or a name: experiments/train/NAME.yaml or experiments/NAME/train.yaml.",
+            help="A training spec, or a name: experiments/train/NAME.yaml.",
         ),
     ],
     out: Annotated[
@@ -763,10 +763,9 @@ def _load(spec: str, overrides: list[str] | None, *, smoke: bool = False) -> Exp
 
 
 def _training_file(spec: str) -> Path:
-    """Return the file that is meant: itself, the one in its folder, or that of the experiments."""
-    path = Path(spec)
-    named = [path / "train.yaml", EXPERIMENTS / "train" / f"{spec}.yaml", EXPERIMENTS / spec / "train.yaml"]
-    return path if path.is_file() else next((file for file in named if file.is_file()), path)
+    """Return the file that is meant: itself, or one of the project's by its name."""
+    named = EXPERIMENTS / "train" / f"{spec}.yaml"
+    return named if named.is_file() and not Path(spec).is_file() else Path(spec)
 
 
 def _chosen(declared: Sequence[TrainingSpec], only: Sequence[str]) -> list[TrainingSpec]:

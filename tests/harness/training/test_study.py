@@ -25,7 +25,9 @@ from harness.weights import NAME, arm_and_seed, named
 from semanir.model import Request
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
-COMMITTED = sorted(EXPERIMENTS.glob("*/train.yaml"))
+ABLATIONS = EXPERIMENTS / "train" / "ablations.yaml"
+ASKING = ["attention", "sharing", "similarity", "topk", "window"]
+"""The experiments that these networks were trained for."""
 
 Load = Callable[..., TrainingSpec]
 
@@ -352,53 +354,51 @@ def test_a_spec_with_one_training_trains_in_the_folder_itself_and_its_weights_ar
     )
 
 
-def test_a_name_means_a_spec_of_the_trainings_and_else_of_an_experiment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_means_a_spec_of_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "EXPERIMENTS", tmp_path / "experiments")
     monkeypatch.chdir(tmp_path)
-    for place in ("experiments/topk/train.yaml", "experiments/train/topk.yaml", "topk/train.yaml", "topk.yaml"):
+    for place in ("experiments/train/topk.yaml", "topk.yaml"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text("")
     meant = cli._training_file
     assert meant("topk.yaml") == Path("topk.yaml")
-    assert meant("topk") == Path("topk/train.yaml")
-    (tmp_path / "topk" / "train.yaml").unlink()
     assert meant("topk") == tmp_path / "experiments" / "train" / "topk.yaml"
-    (tmp_path / "experiments" / "train" / "topk.yaml").unlink()
-    assert meant("topk") == tmp_path / "experiments" / "topk" / "train.yaml"
     assert meant("absent") == Path("absent")
 
 
 # the committed ones
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
-def test_an_experiment_awaits_the_weights_of_its_trainings_and_runs_each_as_it_was_trained(path: Path) -> None:
-    trainings = {spec.name: spec for spec in load_all(path)}
-    experiment = load_experiment(path.with_name("spec.yaml"))
-    assert set(experiment.awaited) == set(trainings)
-    used = set()
-    for sweep in experiment.sweeps:
-        for name in sweep.values("weights"):
-            if name not in trainings:
-                continue
-            used.add(name)
-            made = trainings[str(name)]
-            assert sweep.values("model") == (made.model,)
-            assert sweep.settings == {made.task: (made.setting[0],)}
-            for key in ("sharing", "similarity", "shift", "score"):
-                assert sweep.values(key) == (getattr(made, key),)
-            if made.windows:
-                assert sweep.values("window") == (made.windows[0].window,)
-                assert set(made.windows[0].top_k) <= set(sweep.values("top_k"))
-    assert used == set(trainings)
+def test_every_training_of_the_ablations_is_for_a_question_and_every_question_for_trainings_of_them() -> None:
+    """Each network also runs as it was trained."""
+    trainings = {spec.name: spec for spec in load_all(ABLATIONS)}
+    awaited = set()
+    for name in ASKING:
+        experiment = load_experiment(EXPERIMENTS / name / "spec.yaml")
+        used = set()
+        for sweep in experiment.sweeps:
+            for weights in sweep.values("weights"):
+                if weights not in trainings:
+                    continue
+                used.add(weights)
+                made = trainings[str(weights)]
+                assert sweep.values("model") == (made.model,)
+                assert sweep.settings == {made.task: (made.setting[0],)}
+                for key in ("sharing", "similarity", "shift", "score"):
+                    usual = "dot" if key == "similarity" else None
+                    assert {value or usual for value in sweep.values(key)} == {getattr(made, key) or usual}
+                if made.windows:
+                    assert sweep.values("window") == (made.windows[0].window,)
+                    assert set(made.windows[0].top_k) <= set(sweep.values("top_k"))
+        assert used == set(experiment.awaited)
+        assert used
+        awaited |= used
+    assert awaited == set(trainings)
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
-def test_the_arms_of_an_experiment_differ_in_the_network_alone(path: Path) -> None:
+def test_the_arms_of_the_ablations_differ_in_the_network_alone() -> None:
     """Budget, data and randomness are equal, so that a difference in quality is one of the networks."""
-    first, *others = load_all(path)
+    first, *others = load_all(ABLATIONS)
     network = {"model", "windows", "sharing", "similarity", "shift", "score"}
     for spec in others:
         if spec.seed == first.seed:
