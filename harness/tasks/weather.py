@@ -27,7 +27,15 @@ def _degrade(
         case "pairs":
             raise InvalidSetting("kind=pairs degrades nothing: its images are pairs already, as a dataset holds them")
         case "rain":
-            scene = rain(scene, amount, float(setting["length"]), angle, randomness)
+            scene = rain(
+                scene,
+                amount,
+                float(setting["length"]),
+                angle,
+                randomness,
+                width=float(setting["width"]),
+                opacity=float(setting["opacity"]) / 100.0,
+            )
         case "snow":
             scene = snow(scene, amount, angle, randomness)
         case "haze":
@@ -37,11 +45,23 @@ def _degrade(
     return units(rounded(peak_of(target) * scene, like=target))
 
 
-def rain(scene: Scene, amount: float, length: float, angle: float, randomness: np.random.Generator) -> Scene:
-    """Add thin streaks (O = B + S, as in Rain100); their lengths sum to `amount` of the pixels."""
-    drops = _scattered(scene, amount / length, randomness)
-    streaks: Layer = np.minimum(convolve(drops, _streak(length, 0.5, angle)), 1.0)
-    return scene + 0.6 * streaks
+def rain(
+    scene: Scene,
+    amount: float,
+    length: float,
+    angle: float,
+    randomness: np.random.Generator,
+    *,
+    width: float = 1.0,
+    opacity: float = 0.6,
+) -> Scene:
+    """Add streaks (O = B + S, as in Rain100), `opacity` being the light of the brightest.
+
+    Their areas, length by width, sum to `amount` of the pixels.
+    """
+    drops = _scattered(scene, amount / (length * width), randomness)
+    streaks: Layer = np.minimum(convolve(drops, _streak(length, width / 2.0, angle)), 1.0)
+    return scene + opacity * streaks
 
 
 def snow(scene: Scene, amount: float, angle: float, randomness: np.random.Generator) -> Scene:
@@ -120,18 +140,23 @@ def _interpolation(side: int, knots: int) -> Float64[np.ndarray, "side knots"]:
 TASK = Task(
     summary="seeded synthetic rain, snow, haze, or raindrops on the lens, or real pairs",
     # amount: percent of the area covered (haze: of a thickness that leaves 5 % of the light at the far end).
-    # length: of a rain streak, in pixels. angle: of the fall, in degrees from straight down to the right.
-    defaults={"kind": "rain", "amount": 20, "length": 15, "angle": 10.0},
+    # length, width: of a rain streak, in pixels; opacity: the light of the brightest one, in percent of white.
+    # angle: of the fall, in degrees from straight down to the right.
+    defaults={"kind": "rain", "amount": 20, "length": 15, "angle": 10.0, "width": 1.0, "opacity": 60},
     rules={
         "kind": ("rain", "snow", "haze", "raindrop", "pairs"),
         "amount": range(101),
         "length": range(3, 61),
         "angle": (-60.0, 60.0),
+        "width": (1.0, 6.0),
+        "opacity": range(1, 101),
     },
-    ranged=("amount", "length", "angle"),
+    ranged=("amount", "length", "angle", "width", "opacity"),
     only={
         "amount": ("kind", ("rain", "snow", "haze", "raindrop")),
         "length": ("kind", ("rain",)),
+        "width": ("kind", ("rain",)),
+        "opacity": ("kind", ("rain",)),
         "angle": ("kind", ("rain", "snow")),
     },
     channels=lambda setting: 3,

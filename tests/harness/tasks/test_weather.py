@@ -33,7 +33,9 @@ def test_rain_only_adds_light() -> None:
     assert (degrade("kind=rain") >= MOTORCYCLE.pixels).all()
 
 
-@pytest.mark.parametrize(("kind", "amount"), [("rain", 10), ("snow", 10), ("raindrop", 10)])
+@pytest.mark.parametrize(
+    ("kind", "amount"), [("rain", 10), ("rain,width=3,length=40", 10), ("snow", 10), ("raindrop", 10)]
+)
 def test_about_the_asked_share_of_the_pixels_is_covered(kind: str, amount: int) -> None:
     black = datasets.Image(name="black", pixels=np.zeros((256, 256, 3), np.uint8))
     covered = (degrade(f"kind={kind},amount={amount}", black) > 0).any(axis=-1).mean()
@@ -48,6 +50,13 @@ def test_streaks_lean_as_the_angle_says() -> None:
         return float((rain[8:-8, 8:-8] * np.roll(rain, (-8, -shift), (0, 1))[8:-8, 8:-8]).sum())
 
     assert along(8) > 3 * along(-8)  # eight down and eight to the right lies on the same streak
+
+
+def test_streaks_are_as_wide_and_as_bright_as_the_setting_says() -> None:
+    black = datasets.Image(name="black", pixels=np.zeros((96, 96, 3), np.uint8))
+    fine, wide = (degrade(f"kind=rain,amount=1,angle=0,width={width}", black)[..., 0] for width in (1, 5))
+    assert [np.count_nonzero(row) for row in (fine[fine.any(axis=1)][0], wide[wide.any(axis=1)][0])] == [1, 5]
+    assert degrade("kind=rain,amount=100,opacity=25", black).max() == pytest.approx(64, abs=1)
 
 
 def test_haze_hides_contrast_and_keeps_the_order_of_brightness_in_a_row() -> None:
