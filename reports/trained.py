@@ -113,8 +113,8 @@ class Comparison:
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
-        """Names for reading, without the words that all begin with; a number keeps them."""
-        words = zip(*(arm.split("-") for arm in self.arms), strict=False)
+        """Names for reading, without the words that all begin with and go on after; a number keeps them."""
+        words = zip(*(arm.split("-")[:-1] for arm in self.arms), strict=False)
         shared = len(list(takewhile(lambda each: len(set(each)) == 1, words)))
         short = {arm: "-".join(arm.split("-")[shared:]) for arm in self.arms}
         clear = len(short) > 1 and all(each[:1].isalpha() for each in short.values())
