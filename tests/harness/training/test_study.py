@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -405,6 +406,12 @@ def test_the_arms_of_the_ablations_differ_in_the_network_alone() -> None:
             changed = {line.partition(":")[0].partition(".")[0] for line in spec.differences(first)}
             assert changed - {"name"} <= network
     assert {arm_and_seed(spec.name)[1] for spec in (first, *others)} == {0, 1, 2}
+
+
+def test_both_networks_for_rain_are_trained_alike() -> None:
+    ours, theirs = (load(EXPERIMENTS / "train" / f"{name}.yaml") for name in ("weather", "weather-ast"))
+    changed = {re.sub(r"\.\d.*", "", line.partition(":")[0]) for line in theirs.differences(ours)}
+    assert changed == {"name", "model", "windows", "validation.window", "validation.top_k"}
 
 
 def test_the_networks_of_the_experiment_on_attention_are_of_equal_size() -> None:
