@@ -39,6 +39,7 @@ metrics: [agreement, psnr, ssim, flops, latency, memory]
 """
 
 
+@pytest.mark.timing
 def test_two_hundred_tiny_cells_cost_less_than_60_ms_each_beside_their_measuring(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(TINY)
     code = (
@@ -70,6 +71,7 @@ def large(tmp_path: Path) -> Path:
     return spec
 
 
+@pytest.mark.timing
 def test_a_plan_of_ten_thousand_cells_takes_less_than_3_s(large: Path) -> None:
     start = time.perf_counter()
     ran = subprocess.run(

@@ -146,10 +146,10 @@ def test_a_thousand_cells_take_milliseconds() -> None:
     cells = [Cell.model_validate(CELL | {"backend": b, "top_k": k, "seed": seed}) for b, k, seed in axes]
     for cell in cells[:: len(cells) // len(BACKENDS.names())]:
         source_digest(cell, "psnr")
-    begun = time.perf_counter()
+    begun = time.process_time()
     for cell in cells:
         source_digest(cell, "psnr")
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.1
 
 
 def test_other_images_under_the_same_name_are_measured_again(tmp_path: Path) -> None:
