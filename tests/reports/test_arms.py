@@ -290,7 +290,8 @@ def test_figures_have_a_line_for_each_arm_and_one_at_zero_for_the_reference(page
 
 def test_an_arm_whose_name_begins_anothers_keeps_its_own(page: Make) -> None:
     arms = ("ablation-w16", "ablation-w16-random")
-    section = page([(cell(arm, 0, top_k=k), "psnr", judged(drawn(arm, 0, k))) for arm in arms for k in KEPT]).sections[0]
+    answers = [(cell(arm, 0, top_k=k), "psnr", judged(drawn(arm, 0, k))) for arm in arms for k in KEPT]
+    section = page(answers).sections[0]
     assert row_of(section, "8", "w16")["PSNR"].text
     assert row_of(section, "8", "w16-random")["verdict"].text
 
