@@ -85,9 +85,10 @@ def print_names(kind: str, experiments: Path, console: Console) -> None:
 
 def print_cell(cell: Cell, history: Sequence[Record], console: Console, *, diff: bool) -> None:
     """Print a cell and its newest numbers; with `diff` beside the numbers before, and the change."""
-    axes = {axis: value for axis, value in cell.model_dump().items() if value is not None}
+    axes = cell.model_dump() if cell.benchmark is None else {"benchmark": cell.benchmark}
+    named = [f"{axis} {value}" for axis, value in axes.items() if value is not None]
     console.print(f"cell {cell.id}", highlight=False)
-    console.print("  " + ", ".join(f"{axis} {value}" for axis, value in axes.items()), highlight=False)
+    console.print("  " + ", ".join(named), highlight=False, markup=False)
     by_metric: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(history, key=lambda record: record.started_at):
         by_metric[record.metric].append(record)
@@ -99,7 +100,9 @@ def print_cell(cell: Cell, history: Sequence[Record], console: Console, *, diff:
 
 
 def _rows(metric: str, records: Sequence[Record], *, diff: bool) -> Iterator[list[str]]:
-    newest, before = records[-1], records[-2] if len(records) > 1 else None
+    newest, *older = reversed(records)
+    here = newest.environment.machine_class
+    before = next((record for record in older if record.environment.machine_class == here), None)
     when = newest.started_at[:19].replace("T", " ")
     match newest.outcome:
         case Skipped(reason=reason):

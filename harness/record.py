@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from semanir.attention.problem import DeviceKind, DtypeName, Similarity
 from semanir.model import Score, Shift
@@ -74,6 +74,9 @@ class Cell(Frozen):
     dtype: DtypeName = "float32"
     device: DeviceKind = "cpu"
     seed: int = Field(default=0, ge=0)
+    benchmark: str | None = Field(default=None, min_length=1)
+    """Full name of a benchmark that another program timed; such a cell is imported, no spec asks for it, and what it
+    has of model, task, dataset and setting is `none`."""
 
     @cached_property
     def id(self) -> str:
@@ -154,12 +157,13 @@ class Environment(Frozen):
     machine_class: str
     """Digest of what makes two machines comparable: processor, cores, device, driver."""
     cpu: str
-    cores: int
-    memory_gib: float
+    cores: int | None
+    """None where an imported file does not say, as of the memory."""
+    memory_gib: float | None
     system: str
     """Kernel and C library, as in `Linux 6.1 glibc 2.36`."""
     device: str
-    """Name of the accelerator, or `cpu`."""
+    """Name of the accelerator, or `cpu`; `unknown` of what was imported."""
     driver: str = ""
     python: str
     versions: dict[str, str]
@@ -172,6 +176,22 @@ class Environment(Frozen):
     """One-minute load when the cell started."""
 
 
+class Imported(Frozen):
+    """What another program wrote of a benchmark beside its times; commit and machine of the record are its own, too."""
+
+    program: str
+    """With its version, as in `pytest-benchmark 5.3.1`."""
+    project: str
+    """Whose commit it is."""
+    branch: str
+    group: str
+    params: dict[str, JsonValue]
+    extra_info: dict[str, JsonValue]
+    """What the benchmark left of its own accord."""
+    clock: str
+    """The function that times were read from."""
+
+
 class Record(Frozen):
     """One metric of one cell, with everything that is needed to judge or repeat it."""
 
@@ -182,7 +202,7 @@ class Record(Frozen):
     timing: str = ""
     """Id of the timing rule; empty for metrics that time nothing."""
     source: str
-    """Digest of the code and weights behind the numbers; see `harness.sources`."""
+    """Digest of the code and weights behind the numbers, see `harness.sources`; of what was imported, of its file."""
     outcome: Outcome
     artifacts: dict[str, str] = {}
     """Role to file name in the store's `artifacts` folder, as in `restored:astronaut`."""
@@ -196,6 +216,8 @@ class Record(Frozen):
     started_at: str
     """UTC, ISO 8601."""
     duration_s: float = Field(ge=0)
+    imported: Imported | None = None
+    """None for what this program measured."""
 
     @cached_property
     def key(self) -> str:

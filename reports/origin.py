@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.record import Record
+from harness.record import Environment, Record
 from reports.document import Column, Details, Entry, Group, Row, Section, Table, Text
 from reports.results import Result, counted, in_words, varying
 
@@ -17,17 +17,25 @@ if TYPE_CHECKING:
 def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """Yield the experiment, the days, the machines, the commits and the spec of these records."""
     days = sorted({record.started_at[:10] for record in found})
-    machines = dict.fromkeys(
-        f"{record.environment.cpu}, {record.environment.cores} cores, {record.environment.memory_gib:.0f} GiB"
-        + (f", {record.environment.device}" if record.environment.device != "cpu" else "")
-        for record in found
-    )
+    machines = dict.fromkeys(in_short(record.environment) for record in found)
     commits = dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found)
     yield "experiment", plan.name
     yield "measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"
     yield "machine", "; ".join(machines) or "none yet"
     yield "commit", ", ".join(commits) or "none yet"
     yield "spec", plan.digest
+
+
+def in_short(machine: Environment) -> str:
+    """Name a machine by its processor and, as far as they are known, its cores, memory and accelerator."""
+    parts = [machine.cpu]
+    if machine.cores is not None:
+        parts.append(f"{machine.cores} cores")
+    if machine.memory_gib is not None:
+        parts.append(f"{machine.memory_gib:.0f} GiB")
+    if machine.device not in ("cpu", "unknown"):
+        parts.append(machine.device)
+    return ", ".join(parts)
 
 
 def again(results: Sequence[Result], store_name: str) -> Section:

@@ -53,6 +53,7 @@ def test_the_defaults_of_the_axes_never_change() -> None:
         "dtype": "float32",
         "device": "cpu",
         "seed": 0,
+        "benchmark": None,
     }
 
 
