@@ -18,7 +18,7 @@ class Reading:
 
     measurements: tuple[Measurement, ...]
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    """Role to file content (PNG), as in `restored:astronaut`."""
+    """Role to file content (PNG, or JSON, packed with gzip or not), as in `restored:astronaut`."""
     notes: tuple[str, ...] = ()
 
 

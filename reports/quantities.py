@@ -65,6 +65,8 @@ def quantities(results: Sequence[Result], baseline: str | None) -> list[Quantity
         "agreement": lambda: [_agreement()],
         "degraded": list,
         "pictures": list,
+        "dictionary": list,
+        "profile": list,
     }
     order = [metric for metric in makers if metric in asked]
     found = [quantity for metric in order for quantity in makers[metric]()]

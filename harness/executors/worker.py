@@ -140,9 +140,14 @@ def _read(name: str, trial: Trial, artifacts: Path) -> _Read:
             {},
         )
     reading = metric.measure(trial)
-    names = {role: write_artifact(artifacts, png, ".png") for role, png in reading.artifacts.items()}
+    names = {role: write_artifact(artifacts, file, _suffix(file)) for role, file in reading.artifacts.items()}
     outcome = Measured(measurements=reading.measurements, notes=reading.notes)
     return outcome, names, dict(trial.degraded_digests)
+
+
+def _suffix(file: bytes) -> str:
+    packed = ".json.gz" if file.startswith(b"\x1f\x8b") else ".json"
+    return ".png" if file.startswith(b"\x89PNG") else packed
 
 
 def _is_out_of_memory(error: Exception) -> bool:
