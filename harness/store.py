@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import psutil
 
+from harness.paper import Paper
 from harness.record import Cell, Failed, Frozen, Record, Timing, digest, to_json
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class StoredPlan(Frozen):
     """Its time limit of one cell, in seconds."""
     page: str = ""
     """The page that tells its story; empty for that of the experiment's name."""
+    paper: Paper = Paper()
+    """Caption, label and names of its tables in print."""
     entries: tuple[PlanEntry, ...]
 
 

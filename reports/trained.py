@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
 from statistics import fmean
@@ -91,6 +91,8 @@ class Comparison:
     """Everything measured on one task, setting and dataset."""
 
     results: Sequence[Result]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What a paper prints for arms."""
 
     @cached_property
     def by_arm(self) -> Mapping[str, Sequence[Result]]:
@@ -113,12 +115,15 @@ class Comparison:
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
-        """Names for reading, without the words that all begin with and go on after; a number keeps them."""
+        """Names for reading, without the words that all begin with and go on after; a number keeps them.
+
+        What a paper prints goes before.
+        """
         words = zip(*(arm.split("-")[:-1] for arm in self.arms), strict=False)
         shared = len(list(takewhile(lambda each: len(set(each)) == 1, words)))
         short = {arm: "-".join(arm.split("-")[shared:]) for arm in self.arms}
         clear = len(short) > 1 and all(each[:1].isalpha() for each in short.values())
-        return short if clear else {arm: arm for arm in self.arms}
+        return {arm: self.names.get(arm, short[arm] if clear else arm) for arm in self.arms}
 
     @cached_property
     def inner(self) -> tuple[str, ...]:
@@ -208,12 +213,12 @@ def arm_of(cell: Cell) -> tuple[str, Seed]:
     return (cell.model, None) if cell.weights == "none" else arm_and_seed(cell.weights)
 
 
-def comparisons(results: Sequence[Result]) -> list[Comparison]:
-    """Return a comparison for each task, setting and dataset, in the plan's order."""
+def comparisons(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[Comparison]:
+    """Return a comparison for each task, setting and dataset, in the plan's order. `names` are what arms are called."""
     found: dict[Values, list[Result]] = {}
     for result in results:
         found.setdefault(tuple(getattr(result.cell, axis) for axis in FIXED), []).append(result)
-    return [Comparison(members) for members in found.values()]
+    return [Comparison(members, names or {}) for members in found.values()]
 
 
 def at_words(axes: Sequence[str], at: Values) -> str:

@@ -71,7 +71,8 @@ def build(
     Pictures, which `artifact` reads for other pages, are not shown.
     """
     results = gather(records, plan)
-    stories = [_Story(i, each, baseline) for i, each in enumerate(comparisons(results), start=1)]
+    names = plan.paper.names.get("model", {}) | plan.paper.names.get("weights", {})
+    stories = [_Story(i, each, baseline) for i, each in enumerate(comparisons(results, names), start=1)]
     return Document(
         title=plan.question,
         kicker="Training arms",

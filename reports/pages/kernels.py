@@ -541,7 +541,7 @@ def _absences(contests: Sequence[Contest]) -> Iterator[Block]:
                 Entry(text=_QUANTITIES[what][1] if what in _QUANTITIES else what),
                 Entry(text=who),
                 Entry(text=why),
-                Entry(text=str(count), value=count),
+                Entry(text=str(count)),
             )
         )
         for (what, who, why), count in sorted(found.items())
