@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,20 +13,15 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.catalogs import BACKENDS, METRICS
-from harness.environment import TREE, without_folders
+from harness.child import STARTUP_SECONDS, THREAD_VARIABLES, Child, ChildEnded
+from harness.environment import TREE
 from harness.executors.messages import Event, Job, Taken
 from harness.record import Cell, Environment, Failed, FailureKind, Timing, to_json
 from harness.store import utc_now
 
 MAX_IDLE = 2
-STARTUP_SECONDS = 300.0
-"""Time that a worker gets to import torch, on a cold and busy disk."""
 PULSE_SECONDS = 5.0
 """How often a caller hears that a worker is still waited for."""
-ERROR_LINES = 6
-ERROR_BYTES = 8192
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -248,83 +239,38 @@ class _Attempt:
 
 
 class _Worker:
-    """A process that runs `harness.executors.worker`, and the pipes to it."""
+    """A process that runs `harness.executors.worker`."""
 
     def __init__(self, variables: _Variables) -> None:
+        # The tree's own packages come first, whatever lies in the working directory (-P).
         path = os.pathsep.join(filter(None, [str(TREE), os.environ.get("PYTHONPATH", "")]))
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in `kill`
-        # The tree's own packages come first, whatever lies in the working directory (-P). A session of its
-        # own keeps Ctrl-C for the runner, and lets one signal end the worker with all that it has started.
-        self._process = subprocess.Popen(
+        self._child = Child(
             [sys.executable, "-P", "-X", "faulthandler", "-m", "harness.executors.worker"],
-            env={**os.environ, "PYTHONPATH": path, **dict(variables)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            start_new_session=True,
+            environment={**os.environ, "PYTHONPATH": path, **dict(variables)},
         )
-        self._errors_seen = 0
-        self._rest = b""
-        self._lines: list[bytes] = []
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     def send(self, job: Job) -> None:
         """Hand a job over; a worker that has died says so when it is listened to."""
-        assert self._process.stdin is not None
-        # Before the job, not at each metric: what a worker says at its end may be written before its event is read.
-        self._errors_seen = self._errors_size()
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(to_json(job)).encode() + b"\n")
+        self._child.send(json.dumps(to_json(job)))
 
     def next_event(self, clock: _Clock, pulse: Callable[[], None]) -> Event:
         """Wait for the worker's next word. Raises `_WorkerEnded` when it dies or the clock runs out."""
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not self._lines:
-                if clock.left <= 0:
-                    self.kill()
-                    raise _WorkerEnded("timeout", f"stopped: {clock} was reached")
-                ready = selector.select(min(clock.left, PULSE_SECONDS))
-                pulse()
-                if ready:
-                    self._read()
-        return Event.model_validate_json(self._lines.pop(0))
+        while True:
+            try:
+                line = self._child.receive(min(clock.left, PULSE_SECONDS))
+            except ChildEnded as end:
+                raise _WorkerEnded("crashed", f"worker {end}") from None
+            pulse()
+            if line is not None:
+                return Event.model_validate_json(line)
+            if clock.left <= 0:
+                self.kill()
+                raise _WorkerEnded("timeout", f"stopped: {clock} was reached")
 
     def kill(self) -> None:
         """End the process and all that it has started, now; a second time nothing happens."""
-        if self._errors.closed:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            if pipe is not None:
-                pipe.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        chunk = os.read(self._process.stdout.fileno(), 1 << 20)
-        if not chunk:
-            raise _WorkerEnded("crashed", self._cause_of_death())
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._lines += lines
-
-    def _errors_size(self) -> int:
-        return os.fstat(self._errors.fileno()).st_size  # no seek: the worker writes at the same position
-
-    def _cause_of_death(self) -> str:
-        try:
-            code = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return "worker closed its pipe and went on; it was stopped"
-        start = max(self._errors_seen, self._errors_size() - ERROR_BYTES)
-        lines = os.pread(self._errors.fileno(), ERROR_BYTES, start).decode(errors="replace").splitlines()
-        # Who is killed from outside has no last words; what stands there belongs to an earlier metric.
-        last = "" if code == -signal.SIGKILL else without_folders("\n".join(lines[-ERROR_LINES:]))
-        how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exited with code {code}"
-        return f"worker {how}" + (f"; its last lines: {last}" if last else "")
+        self._child.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,17 @@ from pydantic import ValidationError
 from harness.environment import version_of
 from harness.gate.cells import GateSpec
 from harness.gate.document import CertificateShown
+from harness.gate.refusal import Refusal
 from harness.gate.statistics import at_least, at_most, clopper_pearson, cluster_bootstrap
 from harness.record import Environment, Frozen, digest
 
 LIFETIME = datetime.timedelta(days=180)
-MEASURING = ("cells", "interpreter", "launch", "load", "measure", "statistics", "trees", "worker")
-"""Modules of this package that decide a timing verdict: another version of them has other error rates."""
+MEASURING = (
+    "child.py",
+    *(f"gate/{name}.py" for name in ("cells", "interpreter", "launch", "load", "measure", "statistics", "trees")),
+    "gate/worker.py",
+)
+"""Files of `harness` that decide a timing verdict: another version of them has other error rates."""
 
 
 class Share(Frozen):
@@ -124,8 +130,25 @@ def procedure() -> str:
     """Return the digest of the code that measures and judges."""
     found = hashlib.sha256()
     for name in MEASURING:
-        found.update((Path(__file__).parent / f"{name}.py").read_bytes())
+        found.update((Path(__file__).parents[1] / name).read_bytes())
     return found.hexdigest()[:16]
+
+
+def read(path: Path) -> Certificate:
+    """Read a certificate. Raises `Refusal` (bad_certificate) for a file that is none."""
+    try:
+        return Certificate.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise Refusal("bad_certificate", f"{path.name} is no certificate ({what})") from None
+
+
+def write(found: Certificate, folder: Path) -> Path:
+    """Write a certificate into a folder, under the name of its class of machine, and return its path."""
+    path = folder / f"{found.gate_class}.json"
+    content = json.dumps(found.model_dump(mode="json"), indent=1, sort_keys=True)
+    path.write_text(f"{content}\n", encoding="utf-8")
+    return path
 
 
 def holding(
@@ -139,24 +162,19 @@ def holding(
         foreign = f"; {others} of other machines are foreign here" if others else ""
         return None, f"no certificate for this class of machine ({own}){foreign}: timing verdicts are advisory"
     try:
-        found = Certificate.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        return None, f"{path.name} is no certificate ({error.errors()[0]['msg']}): timing verdicts are advisory"
-    return (
-        (None, f"{reason}: timing verdicts are advisory")
-        if (reason := objection(found, own, spec, today))
-        else (
-            found,
-            "",
-        )
-    )
+        found = read(path)
+    except Refusal as refusal:
+        return None, f"{refusal}: timing verdicts are advisory"
+    if reason := objection(found, own, spec, today):
+        return None, f"{reason}: timing verdicts are advisory"
+    return found, ""
 
 
 def objection(found: Certificate, own_class: str, spec: GateSpec, today: datetime.date) -> str:
     """Return why a certificate is refused, or an empty text."""
     if found.gate_class != own_class:
         return f"the certificate is foreign: it was made on {found.gate_class}, this is {own_class}"
-    if found.procedure != procedure():
+    if is_outdated(found):
         return f"the certificate of {found.date} is stale: the measuring code has changed since"
     if found.spec != spec.id:
         return f"the certificate of {found.date} is stale: it holds for other cells or another rule"
@@ -165,6 +183,12 @@ def objection(found: Certificate, own_class: str, spec: GateSpec, today: datetim
     return ""
 
 
+def is_outdated(found: Certificate) -> bool:
+    """Return whether it was made with another version of the code that measures and judges."""
+    return found.procedure != procedure()
+
+
 def launch_sd(values: Sequence[Sequence[float]]) -> float:
     """Return the median over cells of the standard deviation between launches."""
-    return float(np.median([np.std(of_cell, ddof=1) for of_cell in values if len(of_cell) > 1]))
+    found = np.median([np.std(of_cell, ddof=1) for of_cell in values if len(of_cell) > 1])
+    return round(float(found), 6)  # so that another machine counts the same

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.gate import cells, exact, run, selftest, simulation, trees
-from harness.gate.document import GateDocument, as_json
+from harness.gate import cells, document, exact, recount, run, samples, selftest, simulation, trees
+from harness.gate.certificate import Certificate
+from harness.gate.document import GateDocument
 from harness.gate.refusal import Refusal
-from harness.gate.render import as_markdown, as_text, workflow_commands
+from harness.gate.render import as_text, certificate_as_text, workflow_commands
 
 FOLDER = Path("experiments") / "gate"
 SPEC = FOLDER / "cells.yaml"
@@ -21,8 +22,7 @@ SPEC = FOLDER / "cells.yaml"
 BASELINE = "baseline.json"
 WAIVERS = "waivers.yaml"
 CERTIFICATES = "certificates"
-SUMMARY = "GITHUB_STEP_SUMMARY"
-"""GitHub Actions names here the file that a job's summary is appended to."""
+VERDICT = document.NAME
 DRAWS = 10_000
 
 Say = Callable[[str], None]
@@ -44,19 +44,14 @@ class Options:
     seed: int | None
 
 
-def gate(options: Options, *, say: Say, note: Say) -> int:
-    """Run a gate, write what was asked for, say the report, and return the exit code. `note` hears of progress."""
-    document, samples = _document(options, note)
-    say(as_text(document))
+def gate(options: Options, *, say: Say, note: Say) -> GateDocument:
+    """Run a gate, write what was asked for, say the report, and return it. `note` hears of progress."""
+    found = _document(options, note)
+    say(as_text(found))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in workflow_commands(document):
+        for line in workflow_commands(found):
             say(line)
-    if summary := os.environ.get(SUMMARY):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(as_markdown(document))
-    if options.out is not None:
-        note(f"written: {options.out / 'gate.json'}" + (f" and {samples.name}" if samples else ""))
-    return document.exit_code
+    return found
 
 
 def write_baseline(options: Options, *, say: Say, note: Say) -> None:
@@ -79,12 +74,16 @@ def self_test(options: Options, folder: Path, *, say: Say, note: Say) -> None:
     if (plan := request.spec.self_test) is None:
         raise Refusal("bad_spec", f"{path}: has no self_test; write how many runs of which backend and effect")
     selftest.perform(request, plan, folder, note)
-    found = selftest.certify(folder, request.spec, today=datetime.datetime.now(datetime.UTC).date())
-    request.certificates.mkdir(exist_ok=True)
-    written = request.certificates / f"{found.gate_class}.json"
-    written.write_text(json.dumps(found.model_dump(mode="json"), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    say(selftest.as_markdown(found))
-    note(f"written: {written}")
+    today = datetime.datetime.now(datetime.UTC).date()
+    found = recount.certify(folder, spec=request.spec.id, today=today)
+    written = recount.keep(found, folder, request.certificates)
+    say(certificate_as_text(found))
+    note(f"written: {written}, and beside it the runs; commit both, then: nox -s certificate")
+
+
+def recounted(options: Options) -> list[Certificate]:
+    """Return the committed certificates as their raw runs give them now. Raises `Refusal`."""
+    return recount.recount((options.spec or options.repository / SPEC).parent / CERTIFICATES)
 
 
 def simulate(path: Path, *, say: Say, draws: int = DRAWS) -> None:
@@ -105,22 +104,19 @@ def simulate(path: Path, *, say: Say, draws: int = DRAWS) -> None:
 
 def schema() -> str:
     """Return the JSON Schema of a verdict document."""
-    from harness.gate.document import json_schema
-
-    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(document.json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def _document(options: Options, note: Say) -> tuple[GateDocument, Path | None]:
+def _document(options: Options, note: Say) -> GateDocument:
     path = options.spec or options.repository / SPEC
-    spec = cells.load(path)
-    samples = None
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        samples = options.out / "samples.jsonl.gz"
-    document = run.gate(_request(options, spec, path), note, samples=samples)
-    if options.out is not None:
-        (options.out / "gate.json").write_text(as_json(document), encoding="utf-8")
-    return document, samples if document.samples else None
+    request = _request(options, cells.load(path), path)
+    if (out := options.out) is None:
+        return run.gate(request, note)
+    out.mkdir(parents=True, exist_ok=True)
+    found = run.gate(request, note, samples=out / samples.NAME)
+    (out / VERDICT).write_text(document.as_json(found), encoding="utf-8")
+    note(f"written: {out / VERDICT}" + (f" and {found.samples}" if found.samples else ""))
+    return found
 
 
 def _request(options: Options, spec: cells.GateSpec, path: Path) -> run.Request:

@@ -17,6 +17,7 @@ from harness.record import Environment, Frozen
 
 SCHEMA_VERSION = 1
 """Raised by any change that a reader could notice; readers refuse a version that they do not know."""
+NAME = "gate.json"
 SCHEMA_FILE = Path(__file__).parent / "verdict.schema.json"
 
 ExactStatus = Literal["same", "better", "worse", "not_measured"]

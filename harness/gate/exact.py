@@ -20,7 +20,7 @@ from harness import datasets
 from harness.catalogs import BACKENDS, TASKS
 from harness.channels import units
 from harness.gate.cells import ExactCell, Quantity
-from harness.gate.document import ExactStatus, ExactVerdict
+from harness.gate.document import ExactStatus, ExactVerdict, bounded
 from harness.gate.interpreter import CellFailed, Interpreter, WorkerDied
 from harness.gate.refusal import Refusal
 from harness.gate.trees import Tree
@@ -206,8 +206,8 @@ def _compared(cell: ExactCell, base: Found, head: Found) -> ExactVerdict:
         quantity=cell.quantity,
         unit=UNITS[cell.quantity],
         status=status,
-        base=base.value,
-        head=head.value,
+        base=bounded(base.value),
+        head=bounded(head.value),
         tolerance=TOLERANCES[cell.quantity],
         reason=reason,
     )

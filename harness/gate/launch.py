@@ -47,6 +47,11 @@ class Block(Frozen):
         return [ms for letter, ms in zip(self.order, self.ms, strict=True) if SIDES[letter] == side]
 
     @property
+    def value(self) -> float:
+        """ln(head / base), of the means of both sides; the median of a launch's blocks is its launch value."""
+        return launch_value([self.side("base")], [self.side("head")])
+
+    @property
     def throttled(self) -> bool:
         """Whether a GPU's clock was held down by heat or by the board."""
         return any((load.throttle or 0) & SLOWED for load in self.load)

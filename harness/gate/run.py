@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gzip
 import hashlib
 import os
 import shutil
@@ -35,6 +34,7 @@ from harness.gate.document import (
 from harness.gate.launch import Block, Setup
 from harness.gate.measure import Timed, device_lock, fitted, measure
 from harness.gate.refusal import Refusal
+from harness.gate.samples import write as write_samples
 from harness.gate.trees import Tree
 from harness.gate.waivers import Waiver
 from harness.record import Environment
@@ -173,19 +173,6 @@ def _against_base(
     if samples is None:
         return document
     return document.model_copy(update={"samples": samples.name, "samples_sha256": write_samples(samples, timed.blocks)})
-
-
-def write_samples(path: Path, blocks: Sequence[Block]) -> str:
-    """Write every sample with its load, a block a line, and return the file's sha256; equal blocks, equal bytes."""
-    text = "".join(f"{block.model_dump_json(exclude_none=True)}\n" for block in blocks)
-    packed = gzip.compress(text.encode(), mtime=0)
-    path.write_bytes(packed)
-    return hashlib.sha256(packed).hexdigest()
-
-
-def read_samples(path: Path) -> list[Block]:
-    """Read them back."""
-    return [Block.model_validate_json(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
 
 
 def _refuse_missing_device(device: DeviceKind, environment: Environment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from harness.gate.command import margin_of, schema, seconds_of
 from harness.gate.document import CellVerdict, ExactVerdict, GateDocument, Side, WaiverShown
 from harness.gate.load import Meter
 from harness.gate.refusal import Refusal
-from harness.gate.render import as_markdown, as_text, workflow_commands
+from harness.gate.render import as_text, certificate_as_text, workflow_commands
 from harness.gate.run import _concluded, backends_with_a_speed, neighbours
 from harness.gate.statistics import Rule
 from semanir.weights import cards
@@ -221,21 +222,32 @@ def test_a_document_knows_no_infinity() -> None:
         document.as_json(a_document(cells=(verdict(high=float("inf")),)))
 
 
-def test_every_page_shows_what_must_not_be_overlooked() -> None:
+def test_the_terminal_and_the_annotations_show_what_must_not_be_overlooked() -> None:
     waiver = WaiverShown(
         cell="mask-forward", limit="1.1", reason="it was | worth it", expires="2026-11-01", state="expired", used=False
     )
-    lost = verdict(cell="flex-forward", status="not_measured", ratio=None, reason="head: ValueError: <gone>")
-    shown = a_document(cells=(verdict(), lost), waivers=(waiver,))
-    for page in (as_text(shown), as_markdown(shown)):
-        for words in ("SLOWER", "NOT MEASURED", "WORSE", "1.112", "1.090 to 1.130", "8 + 8", "EXPIRED on 2026-11-01"):
-            assert words in page, words
-        assert "of which 90 timed, 10% of these not sampling" in page
-    assert "&lt;gone>" in as_markdown(shown)
-    assert "it was \\| worth it" in as_markdown(shown)
+    lost = [
+        verdict(cell=name, status="not_measured", ratio=None, reason="head: ValueError: <gone>")
+        for name in ("flex-forward", "flex-backward")
+    ]
+    shown = a_document(cells=(verdict(), *lost), waivers=(waiver,))
+    text = as_text(shown)
+    for words in ("SLOWER", "NOT MEASURED", "WORSE", "1.112", "1.090 to 1.130", "8 + 8", "EXPIRED on 2026-11-01"):
+        assert words in text, words
+    assert "of which 90 timed, 10% of these not sampling" in text
+    assert "flex-forward, flex-backward: head: ValueError: <gone>" in text, "a reason that many have stands once"
     lines = list(workflow_commands(shown))
     assert lines[0] == "::error title=sdpa-forward%3A slower::1.112"
-    assert [line.partition(" ")[0] for line in lines] == ["::error", "::error", "::error", "::warning"]
+    assert [line.partition(" ")[0] for line in lines] == ["::error"] * 4 + ["::warning"]
+
+
+def test_a_heading_names_the_confidence_of_the_rule() -> None:
+    assert "90% interval" in as_text(a_document(rule=Rule(confidence=0.9)))
+
+
+def test_a_baseline_is_a_side_without_a_commit() -> None:
+    baseline = Side(revision="baseline.json", commit="", dirty=False, digest="0" * 64)
+    assert "base     baseline.json\n" in as_text(a_document(base=baseline, cells=()))
 
 
 def test_what_is_waived_is_not_annotated() -> None:
@@ -306,6 +318,11 @@ def test_a_certificate_says_what_its_counts_prove() -> None:
     assert a_certificate().bootstrap == (0.0, 0.0)
     page = as_text(a_document(certificate=shown, certificate_note=""))
     assert "0 false alarms in 100 comparisons (at most 3.0%)" in page
+    rivals = {"minimum of N, 5 %, side by side": Share(hits=7, trials=50)}
+    text = certificate_as_text(a_certificate(rivals=rivals))
+    assert re.search(r"^this gate +0 of 100 +0\.0% +0\.0% to 3\.6%$", text, re.MULTILINE)
+    assert re.search(r"^minimum of N, 5 %, side by side +7 of 50 +14\.0% ", text, re.MULTILINE)
+    assert re.search(r"^\+10% in sdpa +\+9\.8% +40 of 40 +91\.2% to 100\.0% +0 of 160$", text, re.MULTILINE)
 
 
 def held(folder: Path, found: Certificate, *, today: datetime.date = TODAY) -> tuple[Certificate | None, str]:

@@ -13,6 +13,7 @@ import pytest
 from harness.environment import machine
 from harness.gate import launch as launching
 from harness.gate import run as running
+from harness.gate import samples
 from harness.gate.cells import SENTINEL
 from harness.gate.document import EXIT_CODES
 from harness.gate.interpreter import Interpreter
@@ -41,7 +42,7 @@ def test_a_slow_down_is_found_and_nothing_else_is_blamed(repository: Repository,
     assert found.ratio is not None
     assert 1.6 < found.ratio < 2.5
     assert (len(found.first), len(found.second)) == (6, 6)
-    blocks = running.read_samples(tmp_path / "samples.jsonl.gz")
+    blocks = samples.read(tmp_path / "samples.jsonl.gz")
     assert {block.cell for block in blocks} == {"quick", "other", SENTINEL}
     assert {block.order for block in blocks} == {"ABBA", "BAAB"}
     assert all(len(block.load) == 4 and block.load[0].load_average is not None for block in blocks)
@@ -289,8 +290,8 @@ def test_samples_come_back_as_they_were_written_and_equal_samples_are_equal_file
     repository.write(quick=4001).commit()
     document = run("quick")
     path = tmp_path / "samples.jsonl.gz"
-    blocks = running.read_samples(path)
+    blocks = samples.read(path)
     again = tmp_path / "again.jsonl.gz"
-    assert running.write_samples(again, blocks) == document.samples_sha256
+    assert samples.write(again, blocks) == document.samples_sha256
     assert again.read_bytes() == path.read_bytes()
     assert json.loads(blocks[0].model_dump_json())["ms"] == list(blocks[0].ms)

@@ -1,8 +1,7 @@
-"""The gate's test of itself: what is injected, what is counted, and what a certificate may not be made of."""
+"""The gate's test of itself: which runs there are, and what is injected into them."""
 
 from __future__ import annotations
 
-import datetime
 import importlib.util
 import shutil
 import sys
@@ -14,15 +13,12 @@ import torch
 
 from harness.gate import cells, document, selftest
 from harness.gate.cells import Effect, SelfTest
-from harness.gate.certificate import Share
-from harness.gate.document import GateDocument
 from harness.gate.refusal import Refusal
 from harness.gate.selftest import Trial
-from tests.harness.gate.conftest import Repository, Run, spec_of
+from tests.harness.gate.conftest import Repository, Run
 
 ROOT = Path(__file__).parents[3]
 SPEC = cells.load(ROOT / "experiments" / "gate" / "cells.yaml")
-TODAY = datetime.date(2026, 11, 21)
 
 
 def test_a_plan_has_every_run_once_and_the_kinds_take_turns() -> None:
@@ -95,75 +91,6 @@ def test_the_extra_work_is_work(patched: ModuleType) -> None:
     with FlopCounterMode(display=False) as counter:
         patched.gate_extra(4)
     assert counter.get_total_flops() == 4 * 2 * 64**3
-
-
-@pytest.fixture
-def runs(repository: Repository, run: Run, tmp_path: Path) -> Path:
-    """Return a folder with one run of the small package against itself."""
-    repository.write().commit()
-    found = run("quick", "other", base="HEAD", against_itself=True)
-    assert found.outcome in ("pass", "void", "advisory")
-    folder = tmp_path / "runs" / "itself-01"
-    folder.mkdir(parents=True)
-    (folder / "gate.json").write_text(document.as_json(found.model_copy(update={"outcome": "pass"})))
-    shutil.copyfile(tmp_path / "samples.jsonl.gz", folder / "samples.jsonl.gz")
-    return folder.parent
-
-
-def the_run(folder: Path) -> GateDocument:
-    return document.parse((folder / "itself-01" / "gate.json").read_text())
-
-
-def test_a_certificate_is_counted_from_runs_and_names_their_files(runs: Path) -> None:
-    spec = spec_of(["quick", "other"])
-    slow = the_run(runs)
-    cell = slow.cells[0].model_copy(
-        update={"backend": "sdpa", "kind": "attention", "status": "slower", "p": 0.0001, "second": (0.09,) * 6}
-    )
-    missed = cell.model_copy(update={"cell": "missed", "p": 0.03})
-    blamed = cell.model_copy(update={"cell": "blamed", "backend": "mask"})
-    target = runs / "sdpa-10-01"
-    target.mkdir()
-    changed = slow.model_copy(update={"cells": (cell, missed, blamed)})
-    (target / "gate.json").write_text(document.as_json(changed))
-    shutil.copyfile(runs / "itself-01" / "samples.jsonl.gz", target / "samples.jsonl.gz")
-    found = selftest.certify(runs, spec, today=TODAY)
-    assert (found.gates, found.false_alarms.trials) == (1, 2)
-    (power,) = found.power
-    assert (power.backend, power.effect) == ("sdpa", 0.1)
-    assert power.found == Share(hits=1, trials=2), "a p above the level of the whole spec is no detection"
-    assert power.blamed == Share(hits=1, trials=1)
-    assert power.seen == pytest.approx(0.094, abs=1e-3)
-    assert set(found.runs) == {
-        f"{run}/{file}" for run in ("itself-01", "sdpa-10-01") for file in ("gate.json", "samples.jsonl.gz")
-    }
-    assert {share.trials for share in found.rivals.values()} == {9}, "three cells, six launches in twos"
-    table = selftest.as_markdown(found)
-    assert "| this gate |" in table
-    assert "+10% in sdpa" in table
-
-
-def test_a_void_run_counts_as_void_and_not_as_quiet(runs: Path) -> None:
-    target = runs / "itself-02"
-    shutil.copytree(runs / "itself-01", target)
-    void = the_run(runs).model_copy(update={"outcome": "void"})
-    (target / "gate.json").write_text(document.as_json(void))
-    found = selftest.certify(runs, spec_of(["quick", "other"]), today=TODAY)
-    assert found.gates == 1
-    assert found.voided == Share(hits=1, trials=2)
-
-
-def test_runs_that_do_not_belong_together_are_not_certified(runs: Path, tmp_path: Path) -> None:
-    spec = spec_of(["quick", "other"])
-    with pytest.raises(Refusal, match="no run of the program against itself"):
-        selftest.certify(tmp_path / "empty", spec, today=TODAY)
-    with pytest.raises(Refusal, match="another spec"):
-        selftest.certify(runs, spec_of(["quick"]), today=TODAY)
-    shutil.copytree(runs / "itself-01", runs / "itself-02")
-    foreign = the_run(runs).model_copy(update={"gate_class": "f" * 16})
-    (runs / "itself-02" / "gate.json").write_text(document.as_json(foreign))
-    with pytest.raises(Refusal, match="2 classes of machine"):
-        selftest.certify(runs, spec, today=TODAY)
 
 
 def test_an_interrupted_self_test_goes_on_where_it_stopped(repository: Repository, run: Run, tmp_path: Path) -> None:
