@@ -57,6 +57,7 @@ class ExportKind(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
     records = "records"
+    tensorboard = "tensorboard"
 
 
 class Family(StrEnum):
@@ -158,7 +159,10 @@ def report(
     store: AnswersArgument,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file, .html or .md; report.html in the store, or results/<experiment>/<file>.html."),
+        typer.Option(
+            help="The file: .html, .md, or .tex for its tables; report.html in the store by default, or"
+            " results/<experiment>/<file>.html."
+        ),
     ] = None,
     into: Annotated[
         Path | None,
@@ -171,8 +175,16 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="The backend that latency ratios refer to; 'mask' where it was run.")
     ] = None,
+    standalone: Annotated[
+        bool,
+        typer.Option("--standalone", help="Make the .tex compile as it is; without it, a paper takes it by \\input."),
+    ] = False,
+    paper: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Take captions and names of the .tex from this spec, as it is now."),
+    ] = None,
 ) -> None:
-    """Write the report of a store, or of a file of records, as one HTML file.
+    """Write the report of a store, or of a file of records, as one HTML file, or its tables for a paper.
 
     The file needs no network. Its path is printed."""
     from reports.publish import publish, publish_below_marker
@@ -180,10 +192,21 @@ def report(
     with clear_errors(), _answers(store) as (answers, default):
         if into is not None and out is not None:
             raise UsageError("--out writes a file of its own and --into a part of one: choose one")
+        if (standalone or paper is not None) and (out is None or out.suffix != ".tex"):
+            raise UsageError("--standalone and --paper are for tables in LaTeX: add --out table.tex")
         if into is not None:
             path = publish_below_marker(answers, into, page=page, plan=plan_, baseline=baseline)
         else:
-            path = publish(answers, out or default, store_name=str(store), page=page, plan=plan_, baseline=baseline)
+            path = publish(
+                answers,
+                out or default,
+                store_name=str(store),
+                page=page,
+                plan=plan_,
+                baseline=baseline,
+                paper=None if paper is None else _load(paper, None).paper,
+                standalone=standalone,
+            )
         typer.echo(path.resolve())
 
 
@@ -192,26 +215,59 @@ def export(
     store: StoreArgument,
     to: Annotated[
         ExportKind,
-        typer.Option(help="One row a sample: csv for tables, jsonl for programs. A plan with its records: records."),
+        typer.Option(
+            help="One row a sample: csv for tables, jsonl for programs. A plan with its records: records. The traces"
+            " of a plan, a run each: tensorboard."
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write; of traces the folder.")],
     plan_: PlanOption = "",
 ) -> None:
-    """Write all samples of a store as a tidy table, or one plan with its records to keep beside its experiment.
+    """Write all samples of a store as a tidy table, or one plan: its records to keep beside its experiment, or its
+    traces.
 
-    'report' reads the latter without the store; pictures are left out."""
-    from harness import archive
+    'report' reads records without the store; pictures are left out. Traces are those of `profile: true`, laid out
+    for 'tensorboard --logdir' with the extra 'profile'."""
+    import shlex
+
+    from harness import archive, tensorboard
     from harness.store import choose_plan
 
     with clear_errors(), _open(store) as opened:
         if to is ExportKind.records:
             chosen = choose_plan(opened.plans(), plan_, store)
             archive.write(out, chosen, opened.latest({entry.key for entry in chosen.entries}))
+        elif to is ExportKind.tensorboard:
+            chosen = choose_plan(opened.plans(), plan_, store)
+            runs = tensorboard.write(out, chosen, opened)
+            _note(f"{len(runs):,} traces; to look at them: tensorboard --logdir {shlex.quote(str(out))}")
         elif plan_:
             raise UsageError(f"--to {to.value} takes the samples of all plans; leave --plan out, or write --to records")
         else:
             opened.export(out, "csv" if to is ExportKind.csv else "jsonl")
         typer.echo(out.resolve())
+
+
+@app.command("import-benchmark")
+def import_benchmark(
+    file: Annotated[Path, typer.Argument(metavar="FILE.json", help="What 'pytest --benchmark-json' wrote.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The store to add it to.")] = RESULTS / "benchmarks",
+) -> None:
+    """Bring a JSON file of pytest-benchmark, versions 4 and 5, into a store.
+
+    Its times keep their own machine and commit. Importing a file again changes nothing."""
+    import shlex
+
+    from harness import pytest_benchmark
+    from harness.store import ResultStore
+
+    with clear_errors():
+        plan, records = pytest_benchmark.read(file)
+        with ResultStore.open(out) as store:
+            new = pytest_benchmark.keep(plan, records, store)
+            chosen = f" --plan {plan.digest[:7]}" if store.plans()[0].digest != plan.digest else ""
+        typer.echo(f"{plan.name}: {len(records):,} benchmarks, {new:,} of them new to {out}")
+        typer.echo(f"Now: semanir-bench report {shlex.quote(str(out))}{chosen}")
 
 
 @app.command("list")
@@ -340,19 +396,30 @@ def gate(
     simulate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the false alarms of all rules on simulated data.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="VERDICT.json", help="Write the page of an earlier verdict again.")
+    ] = None,
+    recount: Annotated[
+        Path | None,
+        typer.Option(metavar="README", help="Count all certificates again, and write their tables into this file."),
+    ] = None,
     schema_: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a verdict.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of the order of blocks; drawn by default.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write gate.json and all samples.")] = (
-        None
-    ),
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write gate.json, gate.html and all samples.")
+    ] = None,
 ) -> None:
     """Say whether this commit made anything slower, larger or worse, and be right.
 
     Both source trees are measured interleaved in one run. Exits with 0 when nothing got worse, with 1 when something
     did or a declared cell was not measured, with 2 when there is no verdict, and with 3 when the run is void."""
     from harness.gate import command
+    from reports.publish import publish_certificates, publish_gate, publish_gate_summary
 
     with clear_errors(kept="nothing was written"):
+        if page is not None:
+            typer.echo(publish_gate(page, out / f"{page.stem}.html" if out else None).resolve())
+            return
         if schema_:
             typer.echo(command.schema(), nl=False)
             return
@@ -371,14 +438,22 @@ def gate(
             out=out,
             seed=seed,
         )
+        if recount is not None:
+            typer.echo(publish_certificates(command.recounted(options), recount).resolve())
+            return
         if write_baseline:
             command.write_baseline(options, say=typer.echo, note=_note)
             return
         if self_test is not None:
             command.self_test(options, self_test, say=typer.echo, note=_note)
             return
-        if code := command.gate(options, say=typer.echo, note=_note):
-            raise typer.Exit(code)
+        found = command.gate(options, say=typer.echo, note=_note)
+        if out is not None:
+            _note(f"written: {publish_gate(out / command.VERDICT)}")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):  # the file that GitHub Actions shows with the job
+            publish_gate_summary(found, Path(summary))
+        if found.exit_code:
+            raise typer.Exit(found.exit_code)
 
 
 @app.command()

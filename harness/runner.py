@@ -150,6 +150,7 @@ def run(plan: Plan, store: ResultStore, *, listener: Listener = lambda event: No
         timing=spec.timing,
         cell_seconds=spec.budget.cell_seconds,
         page=spec.page,
+        paper=spec.paper,
         entries=tuple(PlanEntry(cell=one.cell, metric=one.metric, key=one.key) for one in everything),
     )
     store.remember(stored)
@@ -166,8 +167,13 @@ def run(plan: Plan, store: ResultStore, *, listener: Listener = lambda event: No
 def remeasure(cell: Cell, store: ResultStore, *, listener: Listener = lambda event: None) -> Summary:
     """Measure again whatever the newest plan of the cell asks for; the history keeps what was there.
 
-    A number that was skipped stays skipped. Raises `StoreError` where no plan holds the cell.
+    A number that was skipped stays skipped. Raises `StoreError` where no plan holds the cell or it was imported.
     """
+    if cell.benchmark is not None:
+        raise StoreError(
+            f"{store.folder}: cell {cell.id} was imported, and only its own program can measure it again; run that, "
+            "then `semanir-bench import-benchmark` on its new file"
+        )
     begun = time.monotonic()
     plan = next((plan for plan in store.plans() if any(entry.cell == cell for entry in plan.entries)), None)
     if plan is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +16,10 @@ from pydantic_core import ErrorDetails
 
 from harness.catalog import suggest
 from harness.catalogs import BACKENDS, METRICS, MODELS, TASKS
+from harness.paper import Paper
 from harness.record import Cell, Frozen, Timing, digest
 from harness.task import InvalidSetting
+from harness.weights import arm_and_seed
 from harness.weights import unknown as unknown_weights
 from harness.yaml_lines import (
     Items,
@@ -38,7 +41,8 @@ AxisValue = str | int | None
 Conditions = dict[str, tuple[AxisValue, ...]]
 """Per axis the values that match; a cell matches when every axis does."""
 
-AXES = tuple(Cell.model_fields)
+AXES = tuple(axis for axis in Cell.model_fields if axis != "benchmark")
+"""What a spec can name: a benchmark of another program is imported, never asked for."""
 REQUIRED_AXES = ("model", "task", "dataset")
 CEILINGS: Mapping[str, int] = {
     "top_k": 2**20,
@@ -50,6 +54,9 @@ CEILINGS: Mapping[str, int] = {
     "seed": 2**63 - 1,
 }
 """The largest value an axis takes in a spec: beyond it lies a slip of the finger, not an experiment."""
+
+PROFILE = "profile"
+"""The metric that `profile: true` adds to a spec which does not name it, perhaps restricted, among its metrics."""
 
 MAX_SHOWN = 100
 """Problems that the text of a `SpecError` lists before it counts the rest."""
@@ -141,6 +148,8 @@ class ExperimentSpec(Frozen):
     """Weights that do not exist yet: what needs them is skipped, where any other unknown name is a mistake."""
     smoke: tuple[str, ...] = ()
     """Overrides, as `--set` takes them, that make of it something tiny that runs every line anywhere (`--smoke`)."""
+    paper: Paper = Paper()
+    """Caption, label and names of its tables in print (`report --out table.tex`)."""
     text: str
     """The file as it was written."""
     path: Path
@@ -148,7 +157,7 @@ class ExperimentSpec(Frozen):
     @cached_property
     def digest(self) -> str:
         """Digest of what decides the cells and their metrics; words, place and comments do not count."""
-        words = {"name", "question", "page", "awaited", "smoke", "text", "path"}
+        words = {"name", "question", "page", "awaited", "smoke", "paper", "text", "path"}
         return digest(self.model_dump(mode="json", exclude=words))
 
     def values(self, axis: str) -> tuple[AxisValue, ...]:
@@ -185,7 +194,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), *, smoke: bool = False
     root, problems = parse(text, str(path))
     if root is None:
         raise SpecError(problems)
-    reader = _Reader(problems)
+    reader = _Reader(problems, altered=smoke or bool(overrides))
     for override in _smoke_lines(root, path, problems) if smoke else ():
         root = _override(root, override, problems, option="smoke")
     for override in overrides:
@@ -241,10 +250,16 @@ def json_schema() -> dict[str, Any]:
                 "description": "What is measured; restrict it as in memory: {only: {task: [denoise]}}.",
                 **_one_or_more({"anyOf": [{"enum": metric_names}, restricted]}),
             },
+            "profile": {
+                "type": "boolean",
+                "default": False,
+                "description": f"Trace some passes of every cell: the metric {PROFILE}, where metrics do not name it.",
+            },
             "timing": {**Timing.model_json_schema(), "description": describe["timing"]},
             "budget": {**Budget.model_json_schema(), "description": describe["budget"]},
             "page": {"type": "string", "minLength": 1, "description": describe["page"]},
             "awaited": {"description": describe["awaited"], **_one_or_more({"type": "string", "minLength": 1})},
+            "paper": {**_paper_schema(), "description": describe["paper"]},
             "smoke": {"description": describe["smoke"], **_one_or_more({"type": "string", "pattern": "="})},
             "exclude": {
                 "type": "array",
@@ -262,6 +277,16 @@ def json_schema() -> dict[str, Any]:
             },
         },
     }
+
+
+def _paper_schema() -> dict[str, Any]:
+    schema = Paper.model_json_schema()
+    named = {"type": "object", "additionalProperties": {"type": ["string", "number"], "minLength": 1}}
+    names = {"type": "object", "additionalProperties": False, "properties": dict.fromkeys(AXES, named)}
+    properties: dict[str, Any] = schema["properties"]
+    properties["label"] |= {"pattern": f"^{_LABEL.pattern}$"}
+    properties["names"] = {"description": properties["names"]["description"], **names}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def _axis_schema(axis: str) -> dict[str, Any]:
@@ -372,7 +397,7 @@ def _override(root: Node, override: str, problems: list[Problem], option: str = 
             node = _scalars(place, raw)
         case ["question"]:
             node = Scalar(place, raw, raw)
-        case ["timing" | "budget", _]:
+        case ["timing" | "budget", _] | ["profile"]:
             node = Scalar(place, resolve(raw.strip()), raw.strip())
         case [("axes" | "timing" | "budget" | "exclude"), *_]:
             problems.append(Problem(place, dotted, "cannot be set as a whole; set one key, as in timing.samples=5"))
@@ -408,13 +433,18 @@ def _planted(node: Node, keys: Sequence[str], leaf: Node, problems: list[Problem
 class _Reader:
     """Walks the tree once, adds every problem to the list, and returns what could be understood."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], *, altered: bool = False) -> None:
         self.problems = problems
+        self.altered = altered
+        """Some values of the file may have been replaced."""
         self._awaited: tuple[str, ...] = ()
 
     def spec(self, root: Node, text: str, path: Path) -> ExperimentSpec | None:
         """Return the spec; None where anything was reported."""
-        known = ("question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "page", "awaited", "smoke")
+        known = (
+            *("question", "axes", "sweeps", "metrics", "timing", "budget"),
+            *("exclude", "profile", "page", "awaited", "smoke", "paper"),
+        )
         several = isinstance(root, Table) and "sweeps" in root.entries
         top = self._table(root, "", known, required=("question", "sweeps" if several else "axes", "metrics"))
         if top is None:
@@ -430,7 +460,11 @@ class _Reader:
         smoke = tuple(map(str, self._list(top["smoke"], "smoke", _not_an_override))) if "smoke" in top else ()
         sweeps = self._sweeps(top, budget.max_cells)
         metrics = self._metrics(top["metrics"]) if "metrics" in top else ()
+        wanted = self._scalar(top["profile"], "profile", _not_yes_or_no) if "profile" in top else None
+        if wanted and wanted.value and all(choice.name != PROFILE for choice in metrics):
+            metrics += (MetricChoice(name=PROFILE),)
         exclude = self._exclusions(top["exclude"]) if "exclude" in top else ()
+        paper = self._paper(top["paper"], sweeps) if "paper" in top else Paper()
         if self.problems:
             return None
         resolved = path.resolve()
@@ -445,6 +479,7 @@ class _Reader:
             page=page.text.strip() if page else "",
             awaited=self._awaited,
             smoke=smoke,
+            paper=paper,
             text=text,
             path=path,
         )
@@ -584,6 +619,24 @@ class _Reader:
             listed = self._list(table["metrics"], f"{where}.metrics", _unknown_metric) if "metrics" in table else []
             rules.append(Exclusion(where=conditions, reason=reason, metrics=tuple(map(str, listed))))
         return tuple(rules)
+
+    def _paper(self, node: Node, sweeps: Sequence[Sweep]) -> Paper:
+        table = self._table(node, "paper", tuple(Paper.model_fields)) or {}
+        caption = self._words(table["caption"], "paper.caption") if "caption" in table else ""
+        label = self._scalar(table["label"], "paper.label", _not_a_label) if "label" in table else None
+        axes = (self._table(table["names"], "paper.names", AXES) if "names" in table else None) or {}
+        names = {axis: self._printed(axis, named, sweeps) for axis, named in axes.items()}
+        return Paper(caption=caption, label=label.text if label else "", names=names)
+
+    def _printed(self, axis: str, node: Node, sweeps: Sequence[Sweep]) -> dict[str, str]:
+        """Return what is printed for values of an axis. It may name values that `--set` took away."""
+        where = f"paper.names.{axis}"
+        known: Iterable[str] = _value_texts(axis, sweeps)
+        if self.altered and isinstance(node, Table):
+            known = node.entries
+        table = self._table(node, where, tuple(known)) or {}
+        read = {key: self._scalar(value, f"{where}.{key}", _not_printable) for key, value in table.items()}
+        return {key: scalar.text.strip() for key, scalar in read.items() if scalar}
 
     def _conditions(self, node: Node, where: str) -> Conditions:
         """Return what a rule looks for. It may name values that the axes lack: `--set` may have taken them away."""
@@ -737,6 +790,32 @@ def _not_a_page(value: object) -> str | None:
     return None if value.strip() else "is blank; write the name of a page, as in ablation"
 
 
+def _not_yes_or_no(value: object) -> str | None:
+    return None if isinstance(value, bool) else f"{shown(value)} is {_kind(value)}; write true or false"
+
+
+def _not_a_label(value: object) -> str | None:
+    if isinstance(value, str) and _LABEL.fullmatch(value):
+        return None
+    return f"{shown(value)} is no label; write letters, digits, and : . _ - between them, as in tab:topk"
+
+
+def _not_printable(value: object) -> str | None:
+    if value is None or isinstance(value, bool):
+        return f"{shown(value)} is no text; write what is printed, in quotes"
+    return None if str(value).strip() else "is blank; write what is printed"
+
+
+def _value_texts(axis: str, sweeps: Iterable[Sweep]) -> list[str]:
+    """Return an axis's values as a spec writes them, and the arms of weights that have seeds."""
+    values: list[AxisValue] = []
+    for sweep in sweeps:
+        values += itertools.chain(*sweep.settings.values()) if axis == "setting" else sweep.values(axis)
+    texts = ["null" if value is None else str(value) for value in values]
+    arms = [arm_and_seed(text)[0] for text in texts] if axis == "weights" else []
+    return list(dict.fromkeys([*texts, *arms]))
+
+
 def _not_an_override(value: object) -> str | None:
     if isinstance(value, str) and "=" in value:
         return None
@@ -782,6 +861,8 @@ def _complaint(detail: ErrorDetails, value: object) -> str:
             return f"{said}; write {_WANTED[kind]}"
     return f"{shown(value)}: {detail['msg']}"
 
+
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]*[A-Za-z0-9])?")
 
 _WANTED = {
     "int_type": "a whole number",

@@ -71,6 +71,8 @@ class Entry:
     cell: str = ""
     """Id of the cell that it comes from."""
     best: bool = False
+    second: bool = False
+    """The best of the others; pages decide when `best` and `second` are sure enough to be marked."""
     reason: str = ""
     """Why there is no value; `text` then holds it in few words."""
 
@@ -126,6 +128,8 @@ class Series:
     points: tuple[Point, ...]
     line: Literal["joined", "none", "alone"] = "joined"
     """Points joined by a line, points alone, or the line alone, as of a model; for figures of `lines`."""
+    faint: bool = False
+    """Too many points for words of their own: small and light, behind those of the same label; for `strips`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,10 @@ class Axis:
     """The axis starts at zero: lengths can be compared."""
     ticks: tuple[tuple[float, str], ...] = ()
     """Positions with labels; empty lets the renderer choose round ones."""
+    origin: float | None = None
+    """A value to compare with, drawn as a line; for `strips`."""
+    band: tuple[float, float] | None = None
+    """From and to: a range that matters, shaded; for `strips`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +164,10 @@ class Figure:
     title: str
     summary: str
     """What it shows, for someone who cannot see it."""
-    kind: Literal["lines", "bars", "stacked"]
+    kind: Literal["lines", "bars", "stacked", "strips"]
     """`lines` over a numeric x; `bars` lie on their side, `x` being the tick of their category; those of a category
-    lie behind one another when `stacked`, parts of a whole."""
+    lie behind one another when `stacked`, parts of a whole; `strips` are samples on their side: many points of a
+    category in one row, those of each label in a lane of their own."""
     x: Axis
     y: Axis
     panels: tuple[Panel, ...]
@@ -225,6 +234,75 @@ class Sliders:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Area:
+    """A rectangle of a picture, in its pixels; it may reach beyond the right and lower border, into padding."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A patch of a picture with the patches that a dictionary keeps for it; all patches of a stage are alike."""
+
+    patch: Area
+    part: Area
+    """Where it may keep patches: its window, or its part of a window that is cut."""
+    kept: tuple[Area, ...]
+    """The most similar first."""
+    words: str
+    """What is seen, in a sentence."""
+    short: str = ""
+    """The same in few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A network's stage: the chosen patches with what they keep there."""
+
+    title: str
+    looks: tuple[Look, ...]
+    note: str = ""
+    words: str = ""
+    """What holds of all patches of the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The stages of one network, which stands at one value of each axis."""
+
+    at: tuple[int, ...]
+    """Index of the value, axis by axis."""
+    title: str
+    """The same in words."""
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dictionary:
+    """Which patches some chosen ones keep, over the picture, to be looked at stage by stage and from view to view."""
+
+    title: str
+    anchor: str
+    """Its name, which no other block of the document has."""
+    pictures: tuple[Picture, ...]
+    """One scene in several pictures; the first is shown to begin with."""
+    width: int
+    """Of the pictures, in pixels, as all areas are."""
+    height: int
+    patches: tuple[str, ...]
+    """What is to be said of each chosen patch, in the order of a stage's looks."""
+    axes: tuple[tuple[str, tuple[str, ...]], ...]
+    """Name and values of what the views differ in."""
+    views: tuple[View, ...]
+    first: int = 0
+    """The view that is shown to begin with."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """A section in a nutshell."""
 
@@ -250,6 +328,45 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of a timeline."""
+
+    start: float
+    length: float
+    label: str = ""
+    """Written into the span where there is room; of a dotted or scoped name perhaps the last part alone."""
+    detail: str = ""
+    """What it says in full."""
+    depth: int = 0
+    """Its row below the lane's title."""
+    style: int | None = None
+    """Index of its colour, the same for the same name throughout a timeline; None for what only holds others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """Spans that follow each other or lie inside one another."""
+
+    title: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """What happened when, in lanes one below the other."""
+
+    title: str
+    summary: str
+    """What it shows, for someone who cannot see it."""
+    axis: Axis
+    """Its `ticks` reach from the first moment to the last."""
+    lanes: tuple[Lane, ...]
+    keys: tuple[tuple[str, int], ...] = ()
+    """Names with their styles, for the legend."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Details:
     """Blocks that stay folded until someone asks."""
 
@@ -261,7 +378,7 @@ class Details:
     open: bool = False
 
 
-Block = Text | Facts | Code | Table | Figures | Gallery | Sliders | Cards | Details
+Block = Text | Facts | Code | Table | Figures | Timeline | Gallery | Sliders | Dictionary | Cards | Details
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.catalog import Catalog
+from harness.gate import samples
+from harness.gate.certificate import Certificate
+from harness.gate.document import GateDocument, parse
 from harness.inputs import mismatches
+from harness.paper import Paper
 from harness.record import Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
+from reports import gate as gate_page
 from reports import restored as restored_page
 from reports.document import Document
 from reports.inputs import with_mismatches
-from reports.renderers import html, markdown
+from reports.renderers import html, latex, markdown
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -58,14 +63,20 @@ def publish(
     page: str = "",
     plan: str = "",
     baseline: str | None = None,
+    paper: Paper | None = None,
+    standalone: bool = False,
 ) -> Path:
     """Write the report of a plan to `out` and return its path; an older report is replaced at once.
 
-    The suffix of `out` chooses the format: Markdown for `.md`, else HTML. `page` is the plan's own by default, else
-    the one of the experiment's name, and `ablation` where there is none.
+    The suffix of `out` chooses the format: Markdown for `.md`, LaTeX of its tables for `.tex`, else HTML. `page` is the
+    plan's own by default, else the one of the experiment's name, and `ablation` where there is none.
     `plan` is a spec's digest (its first digits) or an experiment's name; the newest plan by default.
     `store_name` is how the report's commands name the store; the folder's path by default.
+    LaTeX alone uses `paper`, by default the plan's own, and a `standalone` file compiles as it is.
     """
+    if out.suffix == ".tex":
+        _write(out, _latex(store, page=page, plan=plan, baseline=baseline, paper=paper, standalone=standalone))
+        return out
     document = _document(store, store_name=store_name, page=page, plan=plan, baseline=baseline)
     _write(out, markdown.render(document) if out.suffix == ".md" else html.render(document, artifact=_artifact(store)))
     return out
@@ -75,15 +86,8 @@ def publish_below_marker(
     store: Answers, readme: Path, *, page: str = "", plan: str = "", baseline: str | None = None
 ) -> Path:
     """Put the tables of a plan in the place of whatever stands below the marker of a README, and return its path."""
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"{readme} cannot be read: {error}; name a text file that has the marker") from None
-    if (marker := MARKER.search(text)) is None:
-        line = "<!-- Everything below is written by `nox -s answers`. -->"
-        raise ReportError(f"{readme} has no marker; write this line where its tables are to begin: {line}")
-    tables = markdown.render(_document(store, page=page, plan=plan, baseline=baseline))
-    _write(readme, f"{text[: marker.end()]}\n\n{tables}")
+    above = _above_marker(readme, session="answers")
+    _write(readme, above + markdown.render(_document(store, page=page, plan=plan, baseline=baseline)))
     return readme
 
 
@@ -96,13 +100,83 @@ def publish_restored(
     return out
 
 
+def publish_gate(verdict: Path, out: Path | None = None) -> Path:
+    """Write the page of a gate's verdict, beside it by default, and return its path.
+
+    Its samples are shown where their file lies beside the verdict. Raises `Refusal` for a file that is no verdict.
+    """
+    try:
+        found = parse(verdict.read_text(encoding="utf-8"), str(verdict))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"{verdict} cannot be read: {error}; name a gate.json that 'gate --out DIR' wrote") from None
+    blocks, missing = [], ""
+    if found.samples:
+        file = verdict.parent / Path(found.samples).name
+        if not file.is_file():
+            missing = f"{file.name} is not beside the verdict: blocks and neighbours are not shown."
+        elif samples.sha256_of(file) != found.samples_sha256:
+            raise ReportError(f"{file} is not the file that {verdict} names; put that back, or take this one away")
+        else:
+            blocks = samples.read(file)
+    out = out or verdict.with_suffix(".html")
+    _write(out, html.render(gate_page.build(found, blocks, missing=missing), artifact=lambda name: b""))
+    return out
+
+
+def publish_gate_summary(found: GateDocument, into: Path) -> Path:
+    """Append a verdict as Markdown to a file, as GitHub wants the summary of a job, and return the file's path."""
+    with into.open("a", encoding="utf-8") as file:
+        file.write(markdown.render(gate_page.build(found), titled=True))
+    return into
+
+
+def publish_certificates(found: Sequence[Certificate], readme: Path) -> Path:
+    """Put the tables of certificates in the place of whatever stands below the marker of a README."""
+    above = _above_marker(readme, session="certificate")
+    _write(readme, above + markdown.render(gate_page.build_certificates(found)))
+    return readme
+
+
+def _above_marker(readme: Path, *, session: str) -> str:
+    """Return a README up to its marker, with the empty line behind it."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"{readme} cannot be read: {error}; name a text file that has the marker") from None
+    if (marker := MARKER.search(text)) is None:
+        line = f"<!-- Everything below is written by `nox -s {session}`. -->"
+        raise ReportError(f"{readme} has no marker; write this line where its tables are to begin: {line}")
+    return f"{text[: marker.end()]}\n\n"
+
+
 def _document(
     store: Answers, *, store_name: str = "", page: str = "", plan: str = "", baseline: str | None = None
 ) -> Document:
+    """Return the document for the screen, where values have the names that the spec gives them."""
+    chosen = _chosen(store, plan).model_copy(update={"paper": Paper()})
+    return _told(store, chosen, store_name=store_name, page=page, baseline=baseline)
+
+
+def _latex(store: Answers, *, page: str, plan: str, baseline: str | None, paper: Paper | None, standalone: bool) -> str:
+    chosen = _chosen(store, plan)
+    chosen = chosen.model_copy(update={"paper": paper or chosen.paper})
+    document = _told(store, chosen, page=page, baseline=baseline)
+    if not latex.has_tables(document):
+        raise ReportError(f"no table of {chosen.name} holds a number yet; `semanir-bench run` measures what is missing")
+    return latex.render(document, name=chosen.name, paper=chosen.paper, standalone=standalone)
+
+
+def _chosen(store: Answers, plan: str) -> StoredPlan:
     try:
-        chosen = choose_plan(store.plans(), plan, store.folder)
+        return choose_plan(store.plans(), plan, store.folder)
     except StoreError as error:
         raise ReportError(str(error)) from None
+
+
+def _told(
+    store: Answers, chosen: StoredPlan, *, store_name: str = "", page: str = "", baseline: str | None = None
+) -> Document:
+    """Return what the plan's page says."""
     backends = sorted({entry.cell.backend for entry in chosen.entries})
     if baseline is not None and baseline not in backends:
         raise ReportError(f"no backend '{baseline}' in this plan to compare with; it has: {', '.join(backends)}")

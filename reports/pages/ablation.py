@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.record import Failed, Measured, Measurement, Record
 from reports.crops import busiest_box
 from reports.curves import alike, bars, lines
+from reports.dictionaries import dictionaries
 from reports.document import (
     Axis,
     Badge,
@@ -65,6 +66,7 @@ from reports.results import (
     value_text,
     varying,
 )
+from reports.traces import profiles
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
@@ -164,6 +166,7 @@ class _Story:
         self.axes = varying(results)
         self.results = arrange(results, self.axes)
         self.baseline = baseline
+        self.artifact = artifact
         self.shown = self._most_telling()
         self.scenes = self._scenes(artifact)
 
@@ -187,7 +190,9 @@ class _Story:
         blocks += _tables(self.title, self.results, self.axes, numbers)
         if figures := tuple(self._figures()):
             blocks.append(Figures(figures=figures))
+        blocks += dictionaries(self.results, self.artifact, anchor=self.anchor)
         blocks += self._per_image()
+        blocks += profiles(self.results, self.axes, self.artifact)
         return Section(title=self.title, anchor=self.anchor, blocks=tuple(blocks))
 
     def _headline(self) -> str:
@@ -445,7 +450,7 @@ def _environment(found: Sequence[Record]) -> Iterator[Block]:
     yield Table(caption="Where the numbers come from", columns=columns, groups=(Group(rows=tuple(rows)),))
     notes = Counter(note for r in found if isinstance(r.outcome, Measured) for note in r.outcome.notes)
     if notes:
-        noted = tuple(Row(entries=(Entry(text=note), Entry(text=f"{n:,}", value=n))) for note, n in notes.most_common())
+        noted = tuple(Row(entries=(Entry(text=note), Entry(text=f"{n:,}"))) for note, n in notes.most_common())
         columns = (Column(label="note"), Column(label="results", kind="number"))
         table = Table(caption="Notes that metrics left", columns=columns, groups=(Group(rows=noted),))
         yield Details(title="Notes that metrics left", count=counted(len(noted), "note"), blocks=(table,))
@@ -465,7 +470,7 @@ def _facts(found: Sequence[Record]) -> dict[str, str]:
     facts = {
         "processor": each([place.cpu for place in places]),
         "cores": each([place.cores for place in places]),
-        "memory": each([f"{place.memory_gib:.1f} GiB" for place in places]),
+        "memory": each([f"{gib:.1f} GiB" for place in places if (gib := place.memory_gib) is not None]),
         "system": each([place.system for place in places]),
         "device": each([place.device for place in places]),
         "driver": each([place.driver for place in places]),

@@ -10,6 +10,8 @@ from itertools import pairwise
 from reports.document import Axis, Figure, Panel, Point, Series
 
 WIDTH, HEIGHT = 270, 216
+STRIP_WIDTH = 430
+"""Strips are wider: their samples lie beside each other."""
 _RIGHT, _TOP, _BOTTOM = 8.0, 28.0, 38.0
 _ROW, _GAP = 13.0, 9.0
 """Height of a bar with its gap, and the gap between two categories."""
@@ -33,19 +35,24 @@ def draw(figure: Figure) -> list[tuple[str, str]]:
             return [(panel.title, _bars(figure, panel)) for panel in figure.panels]
         case "stacked":
             return [(panel.title, _stacked(figure, panel)) for panel in figure.panels]
+        case "strips":
+            low, high = _reach(figure)
+            return [(panel.title, _strips(figure, panel, low, high)) for panel in figure.panels]
         case "lines":
             low, high = _range(figure)
             return [(panel.title, _lines(figure, panel, low, high)) for panel in figure.panels]
 
 
 def swatch(style: int, kind: str) -> str:
-    """Return a legend's key as SVG: a marker on its line, or a bar."""
+    """Return a legend's key as SVG: a marker, of lines on its line, or a bar."""
     colour = f"s{style % len(MARKERS)}"
-    inside = (
-        f'<rect class="bar {colour}" x="4" y="2" width="14" height="9" rx="1.5"/>'
-        if kind != "lines"
-        else f'<path class="curve {colour}" d="M1 6.5H21"/>{_marker(style, 11, 6.5)}'
-    )
+    match kind:
+        case "lines":
+            inside = f'<path class="curve {colour}" d="M1 6.5H21"/>{_marker(style, 11, 6.5)}'
+        case "strips":
+            inside = _marker(style, 11, 6.5)
+        case _:
+            inside = f'<rect class="bar {colour}" x="4" y="2" width="14" height="9" rx="1.5"/>'
     return f'<svg class="swatch" viewBox="0 0 22 13" width="22" height="13" aria-hidden="true">{inside}</svg>'
 
 
@@ -165,6 +172,77 @@ def _stacked(figure: Figure, panel: Panel) -> str:
     return _frame(figure, panel, [*_below(figure, ticks, left, right, y), *parts], y + 38)
 
 
+def _strips(figure: Figure, panel: Panel, low: float, high: float) -> str:
+    """Draw a row for each category that the panel has, and in it a lane for each label."""
+    lanes = {
+        x: list(dict.fromkeys(series.label for series in panel.series if any(p.x == x for p in series.points)))
+        for x, _ in figure.x.ticks
+    }
+    names = [(x, text if len(text) <= 28 else f"{text[:27]}…") for x, text in figure.x.ticks if lanes[x]]
+    left = 10 + 6.4 * max((len(name) for _, name in names), default=0)
+    right = STRIP_WIDTH - _RIGHT - _DIGIT
+
+    def to_x(value: float) -> float:
+        return left + min(max(_share(value, low, high, log=False), 0.0), 1.0) * (right - left)
+
+    y, rows = 8.0, []
+    for place, name in names:
+        middle = y + _ROW * len(lanes[place]) / 2
+        rows.append(_words("tick", left - 7, middle + 3.8, name, "end"))
+        for label in lanes[place]:
+            own = [series for series in panel.series if series.label == label]
+            for series in sorted(own, key=lambda series: not series.faint):
+                points = [point for point in series.points if point.x == place]
+                rows.append(_lane(figure, series, points, name, to_x, y + _ROW / 2))
+            y += _ROW
+        y += _GAP
+        rows.append(f'<path class="grid" d="M{left:.1f} {y - _GAP / 2:.1f}H{right:.1f}"/>')
+    behind = []
+    if figure.y.band is not None:
+        start, end = map(to_x, figure.y.band)
+        behind.append(f'<rect class="band" x="{start:.1f}" y="4" width="{end - start:.1f}" height="{y - 4:.1f}"/>')
+    ticks = round_ticks(low, high)
+    for tick, text in zip(ticks, _labels(ticks), strict=True):
+        if low <= tick <= high:
+            behind.append(f'<path class="grid" d="M{to_x(tick):.1f} 4V{y:.1f}"/>')
+            behind.append(_words("tick", to_x(tick), y + 14, text, "middle"))
+    if figure.y.origin is not None:
+        behind.append(f'<path class="axis" d="M{to_x(figure.y.origin):.1f} 4V{y:.1f}"/>')
+    behind.append(_words("name", (left + right) / 2, y + 31, _named(figure.y), "middle"))
+    return _frame(figure, panel, [*behind, *rows], y + 38, width=STRIP_WIDTH)
+
+
+def _lane(
+    figure: Figure, series: Series, points: Sequence[Point], name: str, to_x: Callable[[float], float], y: float
+) -> str:
+    colour = f"s{series.style % len(MARKERS)}"
+    if series.faint:
+        path = "".join(f"M{to_x(point.y):.1f} {y - 4:.1f}v8" for point in points)
+        return f'<path class="faint {colour}" d="{path}"/>' if path else ""
+    parts = []
+    for point in points:
+        whisker = ""
+        if point.low is not None and point.high is not None:
+            whisker = f'<path class="whisker {colour}" d="M{to_x(point.low):.1f} {y:.1f}H{to_x(point.high):.1f}"/>'
+        parts.append(_linked(f"{whisker}{_marker(series.style, to_x(point.y), y)}", series, point, figure, name))
+    return "".join(parts)
+
+
+def _reach(figure: Figure) -> tuple[float, float]:
+    """Return from where to where strips reach: what is to be told apart; faint points beyond lie at the edge.
+
+    That is all points with their whiskers, the line and the band, and of the faint points the middle nine tenths:
+    one sample that a neighbour has stretched to five times its length must not squeeze all others.
+    """
+    series = [each for panel in figure.panels for each in panel.series]
+    points = [point for each in series if not each.faint for point in each.points]
+    faint = sorted(point.y for each in series if each.faint for point in each.points)
+    values = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
+    values += [value for value in (figure.y.origin, *(figure.y.band or ())) if value is not None]
+    values += faint[len(faint) // 20 : len(faint) - len(faint) // 20]
+    return min(values), max(values)
+
+
 def _below(figure: Figure, ticks: Sequence[float], left: float, right: float, bottom: float) -> list[str]:
     """Return the grid behind bars that begin at `left`, and under them the numbers and the name of their lengths."""
     grid = []
@@ -175,12 +253,12 @@ def _below(figure: Figure, ticks: Sequence[float], left: float, right: float, bo
     return [*grid, _words("name", (left + right) / 2, bottom + 31, _named(figure.y), "middle")]
 
 
-def _frame(figure: Figure, panel: Panel, parts: Sequence[str], height: float) -> str:
+def _frame(figure: Figure, panel: Panel, parts: Sequence[str], height: float, *, width: int = WIDTH) -> str:
     title = f"{figure.title}: {panel.title}" if panel.title else figure.title
     names = ", ".join(dict.fromkeys(series.label for series in panel.series if series.label))
     summary = f"{figure.summary}. Series: {names}." if names else f"{figure.summary}."
     return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="group" aria-label="{escape(title)}">'
+        f'<svg class="plot" viewBox="0 0 {width} {height:.0f}" role="group" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title><desc>{escape(summary)}</desc>{''.join(parts)}</svg>"
     )
 
@@ -189,7 +267,7 @@ def _linked(drawn: str, series: Series, point: Point, figure: Figure, x_text: st
     """Wrap a point in a link to its cell, with a title that says it in words."""
     words = [
         series.label,
-        f"{figure.x.label} {x_text}",
+        f"{figure.x.label} {x_text}".strip(),
         f"{point.y:.5g} {figure.y.unit}".strip(),
         point.detail,
     ]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from reports.document import Box, Column, Document, Entry, Group, Picture, Table
-from reports.renderers import figures
+from reports.renderers import dictionaries, figures, timelines
 
 _LARGEST_SIDE = 640
 """Pictures with a longer side, in pixels, are shown reduced; details are always cut at full size."""
@@ -32,6 +32,7 @@ def render(document: Document, *, artifact: Callable[[str], bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     pictures = cache(lambda name: _Loaded.read(artifact(name)))
     environment.globals.update(
         kind_of=lambda block: type(block).__name__,
@@ -39,7 +40,9 @@ def render(document: Document, *, artifact: Callable[[str], bytes]) -> str:
         starts_of=_starts,
         laid_out=_laid_out,
         look=lambda picture, crop: _look(picture, crop, pictures),
+        lay_out=dictionaries.Drawing,
         draw=lambda figure: [(title, Markup(svg)) for title, svg in figures.draw(figure)],
+        drawn=lambda timeline: Markup(timelines.draw(timeline)),
         legend=figures.legend,
         swatch=lambda style, kind: Markup(figures.swatch(style, kind)),
     )

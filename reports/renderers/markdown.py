@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from reports.document import Block, Column, Document, Entry, Facts, Table, Text
 
 
-def render(document: Document) -> str:
+def render(document: Document, *, titled: bool = False) -> str:
     """Return the lead and the sections that hold words or tables, as headings of the second level with tables.
 
-    The title is left out: the file that this becomes a part of has its own.
+    The title is left out unless it is asked for: the file that this becomes a part of has its own.
     """
-    parts = [*_blocks(document.lead)]
+    parts = [f"# {_escaped(document.title)}"] if titled else []
+    parts += _blocks(document.lead)
     for section in document.sections:
         if blocks := [*_blocks(section.blocks)]:
             parts += [f"## {_escaped(section.title)}", *blocks]

@@ -11,7 +11,7 @@ import pytest
 from harness import spec as specs
 from harness.catalogs import METRICS, TASKS
 from harness.record import Cell, Timing
-from harness.spec import SpecError, json_schema, load
+from harness.spec import MetricChoice, SpecError, json_schema, load
 from harness.yaml_lines import MAX_BYTES, resolve
 from semanir.weights import cards
 
@@ -657,10 +657,45 @@ def test_plain_scalars_follow_the_core_schema(text: str, value: object):
     assert type(resolve(text)) is type(value)
 
 
+@pytest.mark.parametrize(
+    ("added", "overrides", "expected"),
+    [
+        ("", (), []),
+        ("profile: false\n", (), []),
+        ("profile: true\n", (), [MetricChoice(name="profile")]),
+        ("", ("profile=true",), [MetricChoice(name="profile")]),
+        ("profile: true\n", ("profile=false",), []),
+    ],
+)
+def test_a_spec_asks_for_profiles_in_one_word(written, added: str, overrides: tuple[str, ...], expected: list):
+    spec = load(written(GOOD + added), overrides)
+    assert [choice for choice in spec.metrics if choice.name not in ("psnr", "memory")] == expected
+
+
+def test_a_profile_that_is_among_the_metrics_stays_restricted(written):
+    listed = GOOD.replace("  - psnr\n", "  - psnr\n  - profile: {only: {backend: [mask]}}\n")
+    restricted = MetricChoice(name="profile", only={"backend": ("mask",)})
+    assert restricted in load(written(listed + "profile: true\n")).metrics
+    assert len(load(written(listed + "profile: true\n")).metrics) == 3
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("profile: yes\n", "profile: 'yes' is text; write true or false"),
+        ("profile: 1\n", "profile: 1 is a whole number; write true or false"),
+        ("profile: [true]\n", "profile: is a list; write a single value"),
+    ],
+)
+def test_a_profile_is_asked_for_or_not(written, added: str, message: str):
+    (line,) = complaints(written(GOOD + added))
+    assert line.endswith(message)
+
+
 def test_the_schema_knows_every_key_and_name():
     properties = json_schema()["properties"]
     axes = properties["axes"]["properties"]
-    assert set(axes) == set(Cell.model_fields)
+    assert set(axes) == set(Cell.model_fields) - {"benchmark"}, "a benchmark is imported, never asked for"
     assert axes["task"]["anyOf"][0] == {"enum": TASKS.names()}
     assert "semanir/small" in axes["model"]["anyOf"][0]["enum"]
     assert axes["window"]["description"] == "Side of the attention window in tokens."
@@ -671,7 +706,7 @@ def test_the_schema_knows_every_key_and_name():
 
 def test_every_key_of_the_schema_is_a_key_of_the_reader(written):
     known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "page", "awaited", "smoke"}
-    assert set(json_schema()["properties"]) == known
+    assert set(json_schema()["properties"]) == known | {"profile", "paper"}
     assert json_schema()["properties"]["sweeps"]["items"] == json_schema()["properties"]["axes"]
     assert set(specs.CEILINGS) <= set(Cell.model_fields)
 

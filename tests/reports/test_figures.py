@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.document import Axis, Figure, Panel, Point, Series
-from reports.renderers.figures import HEIGHT, MARKERS, WIDTH, draw, legend, round_ticks, swatch
+from reports.renderers.figures import HEIGHT, MARKERS, STRIP_WIDTH, WIDTH, draw, legend, round_ticks, swatch
 
 FINITE = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False)
 
@@ -82,7 +82,7 @@ def test_a_category_that_a_panel_lacks_takes_no_place_in_it() -> None:
 
 def test_labels_are_escaped() -> None:
     series = Series(label="<b>&", style=0, points=(Point(x=1, y=1, cells=('"><x>',), detail="<i>"),))
-    for kind in ("lines", "bars", "stacked"):
+    for kind in ("lines", "bars", "stacked", "strips"):
         ((_, svg),) = draw(figure(kind, series, title="<u>"))
         assert not {"b", "i", "u", "x"} & {each.tag for each in ElementTree.fromstring(svg).iter()}
 
@@ -110,6 +110,7 @@ def test_every_style_has_a_shape_of_its_own() -> None:
     shapes = {swatch(style, "lines").replace(f"s{style}", "") for style in range(len(MARKERS))}
     assert len(shapes) == len(MARKERS)
     assert "rect" in swatch(0, "bars")
+    assert "curve" not in swatch(0, "strips")
 
 
 def test_one_series_needs_no_legend() -> None:
@@ -124,3 +125,72 @@ def test_a_fitted_line_stands_without_points_and_its_points_without_a_line() -> 
     ((_, fitted),) = draw(figure("lines", Series(label="a", style=0, points=points, line="alone")))
     assert (measured.count("<circle"), measured.count('class="curve')) == (2, 0)
     assert (fitted.count("<circle"), fitted.count('class="curve')) == (0, 1)
+
+
+def strips(*series: Series, **axis: object) -> str:
+    """Draw samples of two categories, called a and b."""
+    whole = figure("strips", *series)
+    drawn = replace(whole, x=Axis(label="", ticks=((0.0, "a"), (1.0, "b"))), y=replace(whole.y, **axis))
+    ((_, svg),) = draw(drawn)
+    return svg
+
+
+@given(
+    values=st.lists(st.floats(min_value=-1e6, max_value=1e6), min_size=1, max_size=30),
+    faint=st.booleans(),
+    band=st.none() | st.tuples(st.floats(-1e6, 0), st.floats(0, 1e6)),
+)
+def test_strips_are_xml_and_keep_their_points_inside(
+    values: list[float], faint: bool, band: tuple[float, float] | None
+) -> None:
+    points = tuple(Point(x=float(i % 2), y=y, low=y - 1, high=y + 1) for i, y in enumerate(values))
+    svg = strips(Series(label="one", style=0, points=points, faint=faint), origin=0.0, band=band)
+    assert all(0 <= x <= STRIP_WIDTH for x in numbers(svg, "cx") + numbers(svg, "x"))
+    assert len(numbers(svg, "cx")) == (0 if faint else len(values))
+    path = next((each.attrib["d"] for each in ElementTree.fromstring(svg).iter() if "faint" in str(each.attrib)), "")
+    assert all(0 <= float(start.partition(" ")[0]) <= STRIP_WIDTH for start in path.split("M")[1:])
+
+
+def test_labels_have_lanes_of_their_own_and_faint_points_lie_behind_those_of_their_label() -> None:
+    many = tuple(Point(x=0, y=y / 10) for y in range(11))
+    svg = strips(
+        Series(label="one", style=0, points=(Point(x=0, y=0.5), Point(x=1, y=0.2))),
+        Series(label="one", style=0, points=many, faint=True),
+        Series(label="two", style=1, points=(Point(x=0, y=0.7),)),
+    )
+    assert svg.index('class="faint s0"') < svg.index("<circle")
+    parts = [each for each in ElementTree.fromstring(svg).iter() if "mark" in each.attrib.get("class", "")]
+    heights = [float(each.attrib.get("cy") or each.attrib["d"].split()[1].split("h")[0]) for each in parts]
+    assert len(heights) == 3
+    first, second, other = heights
+    assert first < second < other, "category a has two lanes, the second of label two; b comes after"
+    assert svg.count("M", svg.index('class="faint s0"'), svg.index("<circle")) == len(many)
+
+
+def test_a_strip_says_what_its_point_is_and_faint_points_have_no_words() -> None:
+    points = (Point(x=0, y=0.25, detail="launch 3"),)
+    svg = strips(Series(label="one", style=0, points=points), Series(label="one", style=0, points=points, faint=True))
+    assert svg.count("<title>one · a · 0.25 ms · launch 3</title>") == 1
+
+
+def test_the_band_and_the_origin_are_part_of_the_scale_and_drawn_where_they_lie() -> None:
+    one = Series(label="one", style=0, points=(Point(x=0, y=5.0),))
+    svg = strips(one, origin=0.0, band=(-1.0, 1.0))
+    (band,) = [each.attrib for each in ElementTree.fromstring(svg).iter() if each.attrib.get("class") == "band"]
+    (line,) = [each.attrib["d"] for each in ElementTree.fromstring(svg).iter() if each.attrib.get("class") == "axis"]
+    middle = float(band["x"]) + float(band["width"]) / 2
+    assert float(line.split()[0][1:]) == pytest.approx(middle, abs=0.11)
+    (point,) = numbers(svg, "cx")
+    assert (point - middle) / (float(band["width"]) / 2) == pytest.approx(5, abs=0.02)
+    assert "band" not in strips(one)
+
+
+def test_one_stretched_sample_does_not_squeeze_the_others() -> None:
+    many = tuple(Point(x=0, y=y) for y in (*(i / 100 for i in range(100)), 1e6))
+    svg = strips(
+        Series(label="one", style=0, points=many, faint=True),
+        Series(label="one", style=0, points=(Point(x=0, y=0.0), Point(x=0, y=1.0))),
+    )
+    first, last = numbers(svg, "cx")
+    assert last - first > STRIP_WIDTH / 2
+    assert ">1.0</text>" in svg

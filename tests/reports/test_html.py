@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -162,46 +162,6 @@ def test_a_report_is_built_without_torch() -> None:
 
 
 # In a browser
-
-
-CHROMIUM = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open a page with the network cut; it fails when the page asks for anything or raises an error."""
-    trouble: list[str] = []
-    pages = []
-
-    def go(html: str, width: int = 1280) -> Any:
-        path = tmp_path / "report.html"
-        path.write_text(html, encoding="utf-8")
-        tab = browser.new_page(viewport={"width": width, "height": 844}, offline=True)
-        tab.on("request", lambda request: trouble.append(request.url) if request.url[:5] == "http:" else None)
-        tab.on("request", lambda request: trouble.append(request.url) if request.url[:6] == "https:" else None)
-        tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-        tab.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
-        tab.goto(path.as_uri())
-        pages.append(tab)
-        return tab
-
-    yield go
-    for tab in pages:
-        tab.close()
-    assert trouble == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])

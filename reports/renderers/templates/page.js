@@ -46,6 +46,53 @@ function enlarge(button) {
   viewer.showModal();
 }
 
+function box(left, top, width, height) { return `M${left} ${top}h${width}v${height}h-${width}z`; }
+
+function drawKept(map, extent, { side }, { patch, part, kept }) {
+  const columns = part[2] / side, tiers = map.querySelectorAll(".seen-kept");
+  const draw = (selector, path) => map.querySelectorAll(selector).forEach((each) => each.setAttribute("d", path));
+  const bound = (tier) => Math.ceil(kept.length * tier / tiers.length);
+  const boxOf = (key) => box(part[0] + key % columns * side, part[1] + Math.floor(key / columns) * side, side, side);
+  draw(".seen-shade", box(0, 0, ...extent) + box(...part));
+  tiers.forEach((tier, i) => tier.setAttribute("d", kept.slice(bound(i), bound(i + 1)).map(boxOf).join("")));
+  draw(".seen-part", box(...part));
+  draw(".seen-patch", box(...patch, side, side));
+}
+
+function showKept(figure, changed) {
+  const { extent, views } = JSON.parse(figure.dataset.drawing), axes = [...figure.querySelectorAll(".axis")];
+  const chosen = (group) => Number(group.querySelector("input:checked").value);
+  const wanted = axes.map(chosen), turned = axes.findIndex((axis) => axis.contains(changed));
+  const agreement = ({ at }) => at.reduce((sum, value, i) => sum + (value === wanted[i]) * (i === turned ? 99 : 1), 0);
+  const view = views.reduce((best, each) => (agreement(each) > agreement(best) ? each : best));
+  axes.forEach((axis, i) => axis.querySelectorAll("input").forEach((input, value) => {
+    input.checked = value === view.at[i];
+    const near = views.some(({ at }) => at.every((each, j) => each === (i === j ? value : view.at[j])));
+    input.parentElement.classList.toggle("far", !near);
+  }));
+  const patch = chosen(figure.querySelector(".marks")), labels = figure.querySelectorAll(".stages label");
+  const now = Math.min(chosen(figure.querySelector(".stages")), view.stages.length - 1), shown = view.stages[now];
+  labels.forEach((label, i) => {
+    const stage = view.stages[i], map = label.querySelector(".map"), [left, top, side] = view.frames[patch];
+    label.hidden = !stage;
+    label.querySelector("input").checked = i === now;
+    if (!stage) return;
+    map.setAttribute("viewBox", `${left} ${top} ${side} ${side}`);
+    drawKept(map, extent, stage, stage.looks[patch]);
+    label.querySelector(".name").textContent = stage.title;
+    label.querySelector(".note").textContent = stage.note;
+    label.querySelector(".short").textContent = stage.looks[patch].short;
+  });
+  figure.querySelector(".shown").setAttribute("href", `#${figure.id}-stage-${now}`);
+  figure.querySelector("h4 small").textContent = view.title;
+  figure.querySelector(".words").textContent = shown.looks[patch].words;
+  figure.querySelector(".over").textContent = shown.words;
+  const picture = figure.querySelector(".pictures input:checked");
+  figure.querySelectorAll("image").forEach((image, i) => {
+    image.setAttribute("display", picture && i !== Number(picture.value) ? "none" : "inline");
+  });
+}
+
 document.addEventListener("click", (event) => {
   const of = (selector) => event.target.closest(selector);
   if (of(".copy")) copy(of(".copy"));
@@ -56,6 +103,13 @@ document.addEventListener("click", (event) => {
 document.addEventListener("input", (event) => {
   const slider = event.target.closest(".slider");
   if (slider) slider.style.setProperty("--at", event.target.value + "%");
+  const dictionary = event.target.closest(".dictionary");
+  if (dictionary) showKept(dictionary, event.target);
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") sheet.hidden = true; });
+document.querySelectorAll(".dictionary").forEach((figure) => {
+  figure.querySelectorAll("input").forEach((input) => { input.disabled = false; });
+  figure.querySelector(".axes").hidden = false;
+  showKept(figure);
+});
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
