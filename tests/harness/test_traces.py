@@ -25,7 +25,7 @@ def step(number: int, start: float, length: float) -> Any:
 
 
 def packed(*events: Any) -> bytes:
-    return gzip.compress(json.dumps({"schemaVersion": 1, "traceEvents": list(events)}).encode())
+    return gzip.compress(json.dumps({"schemaVersion": 1, "traceEvents": list(events)}).encode(), mtime=0)
 
 
 def by_name(found: list[Operator]) -> dict[str, Operator]:
