@@ -147,7 +147,8 @@ class _Story:
             parts += [phrase(axis, getattr(members[0].cell, axis)) for axis in self.it.described]
             yield self.it.labels[arm], " · ".join(parts)
         cell = self.it.results[0].cell
-        yield "in common", " · ".join(phrase(axis, getattr(cell, axis)) for axis in self.it.common)
+        if common := " · ".join(phrase(axis, getattr(cell, axis)) for axis in self.it.common):
+            yield "in common", common
         before = (result.measurement("degraded", "degraded.psnr") for result in self.it.results)
         if found := next((each for each in before if each), None):
             yield "degraded input", f"{_number(fmean(found.samples))} dB over {counted(len(found.samples), 'image')}"
@@ -230,7 +231,7 @@ class _Story:
             return (Entry(text="reference", reason="the arm that the others are compared with", cell=cell),) * 3
         found = self.verdicts[place]
         if isinstance(found, str):
-            return (Entry(text=brief(found), reason=found, cell=cell),) * 3
+            return (Entry(text="not compared", reason=found, cell=cell),) * 3
         size = f"{counted(len(found.images), 'image')}, {_seeds_text(found.seeds)}"
         if found.difference is None:
             alone = Entry(text="one image", reason="one image has no interval", cell=cell)
