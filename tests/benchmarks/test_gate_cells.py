@@ -78,10 +78,13 @@ def test_gate_cell(name: str, prepare: Prepare, benchmark: BenchmarkFixture) -> 
 
 def test_each_timed_cell_of_the_gate_is_a_case() -> None:
     collecting = ["--noconftest", "--collect-only", "-q", "-m", "timing", "-p", "pytest_benchmark.plugin", __file__]
+    # Among the processes that share the tests, pytest-benchmark would think itself one of them and refuse.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    alone["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *collecting],
         cwd=ROOT,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=alone,
         capture_output=True,
         text=True,
         check=True,
