@@ -26,7 +26,7 @@ from harness.weights import NAME, arm_and_seed, named
 from semanir.model import Request
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
-ABLATIONS = EXPERIMENTS / "train" / "ablations.yaml"
+ABLATIONS = (EXPERIMENTS / "train" / "ablations.yaml", EXPERIMENTS / "train" / "ablations-jpeg.yaml")
 ASKING = ["attention", "sharing", "similarity", "topk", "window"]
 """The experiments that these networks were trained for."""
 
@@ -372,7 +372,7 @@ def test_a_name_means_a_spec_of_the_trainings(tmp_path: Path, monkeypatch: pytes
 
 def test_every_training_of_the_ablations_is_for_a_question_and_every_question_for_trainings_of_them() -> None:
     """Each network also runs as it was trained."""
-    trainings = {spec.name: spec for spec in load_all(ABLATIONS)}
+    trainings = {spec.name: spec for study in ABLATIONS for spec in load_all(study)}
     awaited = set()
     for name in ASKING:
         experiment = load_experiment(EXPERIMENTS / name / "spec.yaml")
@@ -397,15 +397,22 @@ def test_every_training_of_the_ablations_is_for_a_question_and_every_question_fo
     assert awaited == set(trainings)
 
 
-def test_the_arms_of_the_ablations_differ_in_the_network_alone() -> None:
+@pytest.mark.parametrize(("study", "seeds"), [*zip(ABLATIONS, ({0, 1, 2}, {0}), strict=True)])
+def test_the_arms_of_the_ablations_differ_in_the_network_alone(study: Path, seeds: set[int]) -> None:
     """Budget, data and randomness are equal, so that a difference in quality is one of the networks."""
-    first, *others = load_all(ABLATIONS)
+    first, *others = load_all(study)
     network = {"model", "windows", "sharing", "similarity", "shift", "score"}
     for spec in others:
         if spec.seed == first.seed:
             changed = {line.partition(":")[0].partition(".")[0] for line in spec.differences(first)}
             assert changed - {"name"} <= network
-    assert {arm_and_seed(spec.name)[1] for spec in (first, *others)} == {0, 1, 2}
+    assert {arm_and_seed(spec.name)[1] for spec in (first, *others)} == seeds
+
+
+def test_the_second_study_trains_as_the_first_but_for_its_task_and_what_it_leaves_out() -> None:
+    first, second = (load_all(study)[0] for study in ABLATIONS)
+    changed = {line.partition(":")[0].partition(".")[0] for line in second.differences(first)}
+    assert changed == {"name", "task", "setting", "data", "tests", "validation"}
 
 
 def test_both_networks_for_rain_are_trained_alike() -> None:
