@@ -109,8 +109,7 @@ def test_sdpa_stays_close_to_unmasked_attention(head_dim: int, bias: bool, slowe
     assert ratio <= slower
 
 
-@pytest.mark.parametrize(("bias", "share"), [(False, 1 / 20), (True, 1 / 10)], ids=["plain", "bias"])
-@pytest.mark.parametrize("head_dim", [30, 32])
+@pytest.mark.parametrize(("head_dim", "bias", "share"), [(30, False, 1 / 20), (32, True, 1 / 10)])
 def test_sdpa_takes_little_of_the_memory_of_mask(head_dim: int, bias: bool, share: float) -> None:
     memory = {name: peak_mib(16, 1024, head_dim, 64, bias, name) for name in ("sdpa", "mask")}
     print(

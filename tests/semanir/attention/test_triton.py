@@ -51,7 +51,7 @@ def family(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     case=family(),
     queries=st.sampled_from([16, 32, 64]),
@@ -71,7 +71,7 @@ def test_any_shape_in_any_tile_agrees_with_the_reference_forward_and_backward(
 @pytest.mark.parametrize(
     ("case", "tile", "dtype"),
     [
-        (Case("two_blocks_of_bits", window=12, top_k=40, windows=5, heads=1, head_dim=8), Tile(64, 32), torch.float32),
+        (Case("two_blocks_of_bits", window=12, top_k=40, windows=3, heads=1, head_dim=8), Tile(64, 32), torch.float32),
         (Case("whole_blocks", window=16, top_k=30, windows=1, heads=1, head_dim=8), Tile(64, 128), torch.float32),
         (Case("queries_past_a_block", window=12, windows=1, heads=1, head_dim=8), Tile(128, 64), torch.float32),
         (Case("wide_heads", window=5, top_k=9, windows=2, heads=1, head_dim=80), Tile(16, 32), torch.float16),
