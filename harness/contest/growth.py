@@ -45,7 +45,8 @@ def contest(trial: Trial) -> Reading:
     Times are taken with warm caches, on a CPU of the processor alone. Each block has the yardstick's beside them:
     quotients with it outlive a machine that is faster or slower by the time of the next cell.
     """
-    forms = (BACKENDS[name].forms(needs_grad=False) for name in BACKENDS)
+    timed = (BACKENDS[name] for name in BACKENDS if trial.cell.device in BACKENDS[name].speed_on)
+    forms = (backend.forms(needs_grad=False) for backend in timed)
     workload = draw(trial, "plain", frozenset[Form]({"boolean"}).union(*forms))
     findings, clock = Findings(), CudaClock() if trial.cell.device == "cuda" else ProcessorClock()
     _count(trial, workload, findings)

@@ -39,15 +39,17 @@ WAYS: Mapping[Selector, Way] = {
 def contest(trial: Trial) -> Reading:
     """Compare the selectors, which have to keep the same pairs, and then what each backend waits for.
 
-    `selection` times each selector with the packing that it makes by itself; `dictionary` times, for each backend,
-    the packings that its forward reads, made in the way that networks make them on this device.
+    `selection` times each selector with the packing that it makes by itself; `dictionary` times, for each backend
+    that could attend, the packings that its forward reads, made in the way that networks make them on this device.
     """
     workload = draw(trial, "plain", frozenset({"boolean"}))
     findings, clock = Findings(), clock_of(trial.cell.device)
     build = builder(trial)
     works = list(selectors(WAYS, trial, build, workload, findings))
     findings.time("selection", works, trial, clock)
-    waited = [_work(name, partial(build, forms=BACKENDS[name].forms(needs_grad=False))) for name in BACKENDS]
+    asked = workload.problem(trial, needs_grad=False)
+    able = (name for name in BACKENDS if BACKENDS[name].unsupported(asked) is None)
+    waited = [_work(name, partial(build, forms=BACKENDS[name].forms(needs_grad=False))) for name in able]
     findings.time("dictionary", waited, trial, clock)
     return findings.reading(workload)
 

@@ -23,6 +23,7 @@ from semanir.attention.dictionary import KeyDictionary
 from semanir.attention.position import relative_index
 from semanir.attention.problem import Form, Problem
 from semanir.attention.signature import SOFTMAX, Bias, Weighting
+from semanir.attention.union import KeyUnion
 
 HEADS = 6
 HEAD_DIM = 32
@@ -153,4 +154,6 @@ def top_k_of(trial: Trial) -> int:
 
 
 def _of_windows(value: Any, some: slice) -> Any:
+    if isinstance(value, KeyUnion):
+        return KeyUnion(value.keys[some], value.counts[some], value.bits[some])
     return value[some] if isinstance(value, Tensor) else value

@@ -19,7 +19,9 @@ from triton.runtime.jit import JITFunction
 
 from semanir.attention import packing
 from semanir.attention.backends.triton import launch
+from semanir.attention.problem import UNION_TILE
 from semanir.attention.selection import launch as selection
+from semanir.attention.union import KeyUnion
 
 HEADS = 6
 IMAGE_TOKENS = 128 * 128
@@ -42,6 +44,8 @@ class Attention:
     trained: bool = True
     table: bool = False
     """The bias table's gradient, too."""
+    listed: bool = False
+    """The forward visits union lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class Selection:
     shifted: bool = False
     """The windows are shifted, so that regions are kept apart."""
     transposed: bool = False
+    united: bool = False
+    """Union lists are made of its bits."""
 
 
 PROBLEMS: tuple[Attention | Selection, ...] = (
@@ -64,12 +70,13 @@ PROBLEMS: tuple[Attention | Selection, ...] = (
     Attention(name="N=64 bf16 bias sparse", window=8, bias=True, sparse=True),
     Attention(name="N=1024 fp32 bias", window=32, bias=True, dtype=torch.float32, trained=False),
     Attention(name="N=1024 bf16 bias d=30", window=32, bias=True, head_dim=30, trained=False),
+    Attention(name="N=1024 bf16 bias lists", window=32, bias=True, trained=False, listed=True),
     Selection(name="N=64", window=8),
     Selection(name="N=256", window=16),
-    Selection(name="N=1024", window=32, transposed=True),
+    Selection(name="N=1024", window=32, transposed=True, united=True),
     Selection(name="N=1024 shifted", window=32, shifted=True),
 )
-"""At most 30 launches, so that a target compiles in less than a minute on two cores."""
+"""At most 35 launches, so that a target compiles in less than a minute on two cores."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +164,17 @@ def _attend(problem: Attention) -> None:
         scale=torch.ones(HEADS) if problem.bias and not problem.sparse else problem.head_dim**-0.5,
         factors=torch.ones(2) if problem.sparse else None,
         window=problem.window if problem.bias else 1,
+        union=_lists(windows, tokens, bits) if problem.listed else None,
     )
     out, lse = launch.attend(call)
     if problem.trained:
         launch.differentiate(call, torch.empty_like(out), out, lse, bits, table=problem.table)
+
+
+def _lists(windows: int, tokens: int, bits: torch.Tensor) -> KeyUnion:
+    tiles = -(-tokens // UNION_TILE)
+    keys = torch.empty(windows, tiles, packing.words(tokens) * 32, dtype=torch.int16)
+    return KeyUnion(keys, torch.empty(windows, tiles, dtype=torch.int32), bits)
 
 
 def _select(problem: Selection) -> None:
@@ -171,3 +185,5 @@ def _select(problem: Selection) -> None:
     bits, _ = selection.select(scores, tokens // 2, regions=regions)
     if problem.transposed:
         selection.transpose(bits)
+    if problem.united:
+        selection.unite(bits, tokens)

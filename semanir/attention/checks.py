@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semanir.attention import packing
 from semanir.attention.dictionary import KeyDictionary
-from semanir.attention.problem import Form
+from semanir.attention.problem import UNION_TILE, Packing
 from semanir.attention.signature import Bias, Scale, Weighting
 
 
@@ -82,7 +82,7 @@ def _check_dictionary(kept: KeyDictionary, q: Tensor) -> None:
         raise AttentionError(f"kept: made for windows of {kept.tokens} tokens; q has {tokens}")
     if not 1 <= kept.top_k <= tokens:
         raise AttentionError(f"kept: top_k = {kept.top_k}; a row of {tokens} tokens keeps between 1 and {tokens} keys")
-    for name in ("counts", *get_args(Form)):
+    for name in ("counts", *get_args(Packing)):
         packed = getattr(kept, name)
         if packed is None:
             continue
@@ -93,6 +93,17 @@ def _check_dictionary(kept: KeyDictionary, q: Tensor) -> None:
             raise AttentionError(
                 f"kept.{name}: shape {tuple(packed.shape)}; {tokens} tokens take {packing.words(tokens)} words a row"
             )
+    if kept.union is not None:
+        expected = {
+            "keys": (windows, -(-tokens // UNION_TILE), packing.words(tokens) * 32),
+            "counts": (windows, -(-tokens // UNION_TILE)),
+            "bits": (windows, tokens, packing.words(tokens)),
+        }
+        for name, shape in expected.items():
+            part = getattr(kept.union, name)
+            _check_device(f"kept.union.{name}", part, q)
+            if tuple(part.shape) != shape:
+                raise AttentionError(f"kept.union.{name}: shape {tuple(part.shape)}; lists for q have {shape}")
 
 
 def _check_device(name: str, x: Tensor, q: Tensor) -> None:

@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Float32, Int32, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from semanir.attention import packing
-from semanir.attention.problem import SCORE_ELEMENTS, Form, Similarity
+from semanir.attention import packing, union
+from semanir.attention.problem import SCORE_ELEMENTS, Form, Packing, Similarity
+from semanir.attention.union import KeyUnion
 
 Selector = Literal["torch", "triton"]
 """Who finds the k best of each row: `torch.topk`, or our kernel. Both keep the same pairs of the same scores."""
@@ -50,15 +51,21 @@ class KeyDictionary:
     """One bit for each key of a row, in the order that `semanir.attention.packing` describes."""
     column_bits: Int32[Tensor, "W N words"] | None = None
     """One bit for each query of a column: the same pairs, transposed."""
+    union: KeyUnion | None = None
+    """The keys that tiles of queries visit, and the bits of those alone."""
 
-    def form(self, name: Form) -> Tensor:
+    def form(self, name: Packing) -> Tensor:
         """Return one packing. Raises `DictionaryError` when it was not asked for at the build."""
         packed: Tensor | None = getattr(self, name)
         if packed is None:
-            raise DictionaryError(
-                f"the dictionary was built without the form '{name}'; pass forms={{'{name}'}} to build()"
-            )
+            raise _missing(name)
         return packed
+
+    def lists(self) -> KeyUnion:
+        """Return the union lists. Raises `DictionaryError` when they were not asked for at the build."""
+        if self.union is None:
+            raise _missing("union")
+        return self.union
 
     def validate(self) -> None:
         """Raise `DictionaryError` for keys that do not exist, and for packings that contradict each other.
@@ -99,7 +106,13 @@ class KeyDictionary:
             read["bits"] = packing.boolean(self.bits, self.tokens)
         if self.column_bits is not None:
             read["column_bits"] = packing.boolean(self.column_bits, self.tokens).mT
+        if self.union is not None:
+            read["union"] = self.union.boolean()
         return read
+
+
+def _missing(form: Form) -> DictionaryError:
+    return DictionaryError(f"the dictionary was built without the form '{form}'; pass forms={{'{form}'}} to build()")
 
 
 def build(
@@ -135,6 +148,8 @@ def build(
         # With k = N there is nothing to choose, and torch's way then scores nothing.
         selector = "triton" if features.is_cuda and top_k < tokens <= MAX_SELECTED_TOKENS else "torch"
     forms = frozenset(forms)
+    if "union" in forms:
+        forms |= {"bits"}  # of which the lists are made
     dtype = dtype or features.dtype
     at_once = max(1, SCORE_ELEMENTS // tokens**2)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
@@ -151,7 +166,8 @@ def build(
         if len(parts) > 1:
             counts = torch.cat([counts for counts, _ in parts])
             packings = {form: torch.cat([packings[form] for _, packings in parts]) for form in packings}
-        built = KeyDictionary(tokens=tokens, top_k=top_k, counts=counts, **packings)
+        lists = _lists(packings["bits"], tokens, selector) if "union" in forms else None
+        built = KeyDictionary(tokens=tokens, top_k=top_k, counts=counts, union=lists, **packings)
         if validate:
             built.validate()
         return built
@@ -212,7 +228,7 @@ def _by_torch(
     exclude_self: bool,
     forms: frozenset[Form],
     dtype: torch.dtype,
-) -> tuple[Int32[Tensor, "W N"], dict[Form, Tensor]]:
+) -> tuple[Int32[Tensor, "W N"], dict[Packing, Tensor]]:
     windows, tokens, _ = features.shape
     admissible = admissible_pairs(regions, tokens, exclude_self, features.device)
     if top_k < tokens:
@@ -236,12 +252,12 @@ def _by_triton(
     exclude_self: bool,
     forms: frozenset[Form],
     dtype: torch.dtype,
-) -> tuple[Int32[Tensor, "W N"], dict[Form, Tensor]]:
+) -> tuple[Int32[Tensor, "W N"], dict[Packing, Tensor]]:
     from semanir.attention.selection import launch
 
     scores = score(features, similarity)
     bits, counts = launch.select(scores, top_k, regions=regions, exclude_self=exclude_self)
-    packings: dict[Form, Tensor] = {}
+    packings: dict[Packing, Tensor] = {}
     if forms & {"boolean", "additive", "indices"}:
         packings = _from_boolean(packing.boolean(bits, features.shape[1]), top_k, forms, dtype)
     if "bits" in forms:
@@ -251,10 +267,18 @@ def _by_triton(
     return counts, packings
 
 
+def _lists(bits: Int32[Tensor, "W N words"], tokens: int, selector: Selector) -> KeyUnion:
+    if selector == "torch":
+        return union.find(bits, tokens)
+    from semanir.attention.selection import launch
+
+    return launch.unite(bits, tokens)
+
+
 def _from_boolean(
     kept: Bool[Tensor, "W N N"], top_k: int, forms: frozenset[Form], dtype: torch.dtype
-) -> dict[Form, Tensor]:
-    packings: dict[Form, Tensor] = {}
+) -> dict[Packing, Tensor]:
+    packings: dict[Packing, Tensor] = {}
     if "boolean" in forms:
         packings["boolean"] = kept
     if "additive" in forms:

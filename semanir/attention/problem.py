@@ -16,11 +16,17 @@ WeightingKind = Literal["softmax", "sparse"]
 """`softmax` is SemanIR's rule; `sparse` is AST's `a * softmax(s) + b * relu(s)**2` (METHODS of ASSA)."""
 Similarity = Literal["dot", "cosine", "scaled_dot"]
 """How the dictionary compares the tokens of a window."""
-Form = Literal["boolean", "additive", "indices", "bits", "column_bits"]
-"""A packing of the dictionary that a backend can ask for; see `semanir.attention.dictionary`."""
+Packing = Literal["boolean", "additive", "indices", "bits", "column_bits"]
+"""One tensor that holds all kept pairs of a dictionary; see `semanir.attention.dictionary`."""
+Form = Packing | Literal["union"]
+"""What a backend can ask of a dictionary: packings, and the union lists of `semanir.attention.union`."""
 
 SCORE_ELEMENTS = 2**25
 """Scores that a dictionary has in memory at a time while it is built (128 MiB); a window is the least."""
+
+PATCH = 8
+UNION_TILE = PATCH**2
+"""Queries that share a union list: a square of the window where its side allows that."""
 
 ITEM_BYTES: Mapping[DtypeName, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -114,13 +120,14 @@ def dictionary_bytes(problem: Problem, forms: frozenset[Form]) -> int:
     pairs = problem.windows * problem.tokens**2
     at_once = min(pairs, max(problem.tokens**2, SCORE_ELEMENTS))
     per_score = 4 + 4 + 4 + 3  # scores, masked scores, ranks among ties, three masks
-    while_packing = {"boolean": 0, "additive": 0, "indices": 4 + 24, "bits": 8, "column_bits": 8}
+    while_packing = {"boolean": 0, "additive": 0, "indices": 4 + 24, "bits": 8, "column_bits": 8, "union": 12}
     packed = {
         "boolean": 1.0,
         "additive": ITEM_BYTES[problem.dtype],
         "indices": 2 * problem.top_k / problem.tokens,
         "bits": 1 / 8,
         "column_bits": 1 / 8,
+        "union": 1 / 8 + 2 / UNION_TILE,
     }
     peak = at_once * (per_score + max((while_packing[form] for form in forms), default=0))
     return peak + round(pairs * 2 * sum(packed[form] for form in forms))  # twice: the parts are joined

@@ -118,3 +118,55 @@ def transpose(BITS, COLUMN_BITS, N: tl.constexpr):
         pack(tl.trans(kept.to(tl.int32)) != 0, 128, 128),
         mask=(key < N)[:, None],
     )
+
+
+@triton.jit
+def tokens_of_tile(tile, SIDE: tl.constexpr, TILE: tl.constexpr):
+    """Number the queries of a tile: a patch of 8 x 8 in windows of SIDE tokens a side, a run of tokens with SIDE 0."""
+    inside = tl.arange(0, TILE)
+    if SIDE == 0:
+        return tile * TILE + inside
+    return (tile // (SIDE // 8) * 8 + inside // 8) * SIDE + tile % (SIDE // 8) * 8 + inside % 8
+
+
+@triton.jit
+def unite(BITS, KEYS, COUNTS, N: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr):
+    """List the keys that a tile's queries keep. BITS `[W, N, words]`, KEYS `[W, T, L]` int16, COUNTS `[W, T]`."""
+    TILES: tl.constexpr = (N + TILE - 1) // TILE
+    BLOCKS: tl.constexpr = (N + 127) // 128
+    program = tl.program_id(0).to(tl.int64)
+    rows = tokens_of_tile((program % TILES).to(tl.int32), SIDE, TILE)
+    words_of_rows = BITS + (program // TILES * N + rows)[:, None] * (4 * BLOCKS) + tl.arange(0, 4)[None, :]
+    keys = tl.arange(0, 128)
+    count = 0
+    for block in range(BLOCKS):
+        words = tl.load(words_of_rows + 4 * block, mask=(rows < N)[:, None], other=0)
+        visited = tl.max(unpack(words, 0, TILE, 128).to(tl.int32), 0)
+        place = program * (128 * BLOCKS) + count + tl.cumsum(visited, 0) - 1
+        tl.store(KEYS + place, (128 * block + keys).to(tl.int16), mask=visited != 0)
+        count += tl.sum(visited, 0)
+    for block in range(BLOCKS):
+        rest = 128 * block + keys
+        tl.store(KEYS + program * (128 * BLOCKS) + rest, tl.zeros([128], tl.int16), mask=rest >= count)
+    tl.store(COUNTS + program, count)
+
+
+@triton.jit
+def list_bits(BITS, KEYS, COUNTS, LISTED, N: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr):
+    """Pick 128 places of a list out of the bits of its queries. LISTED is like BITS, over places."""
+    TILES: tl.constexpr = (N + TILE - 1) // TILE
+    BLOCKS: tl.constexpr = (N + 127) // 128
+    program = tl.program_id(0).to(tl.int64)
+    block = (program % BLOCKS).to(tl.int32)
+    tile = program // BLOCKS
+    rows = tokens_of_tile((tile % TILES).to(tl.int32), SIDE, TILE)
+    words_of_rows = (tile // TILES * N + rows)[:, None] * (4 * BLOCKS)
+    place = 128 * block + tl.arange(0, 128)
+    listed = (rows < N)[:, None] & (place < tl.load(COUNTS + tile))[None, :]
+    key = tl.load(KEYS + tile * (128 * BLOCKS) + place).to(tl.int32)
+    word = key // 128 * 4 + key % 8 // 2
+    bit = key % 128 // 8 * 2 + key % 2
+    words = tl.load(BITS + words_of_rows + word[None, :], mask=listed, other=0)
+    kept = ((words >> bit[None, :]) & 1) != 0
+    target = LISTED + words_of_rows + 4 * block + tl.arange(0, 4)[None, :]
+    tl.store(target, pack(kept, TILE, 128), mask=(rows < N)[:, None])

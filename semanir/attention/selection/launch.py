@@ -7,8 +7,10 @@ from jaxtyping import Float32, Int32, Integer
 from torch import Tensor, library
 from triton.runtime.jit import JITFunction
 
-from semanir.attention import packing
+from semanir.attention import packing, union
+from semanir.attention.problem import UNION_TILE
 from semanir.attention.selection import kernels
+from semanir.attention.union import KeyUnion
 
 ELEMENTS_OF_WARP = 1024
 """Scores in the registers of a warp: 32 a thread."""
@@ -50,6 +52,11 @@ def select(
 def transpose(bits: Int32[Tensor, "W N words"]) -> Int32[Tensor, "W N words"]:
     """Return the same pairs with words along the queries: row j tells which queries keep key j."""
     return _transpose(bits)
+
+
+def unite(bits: Int32[Tensor, "W N words"], tokens: int) -> KeyUnion:
+    """Return the union lists of these bits, as `semanir.attention.union.find` does."""
+    return KeyUnion(*_unite(bits, tokens))
 
 
 @library.custom_op(
@@ -108,3 +115,31 @@ def _transpose(bits: Tensor) -> Tensor:
 @_transpose.register_fake
 def _(bits: Tensor) -> Tensor:
     return bits.new_empty(bits.shape)
+
+
+@library.custom_op("semanir::unite", mutates_args=(), schema="(Tensor bits, int tokens) -> (Tensor, Tensor, Tensor)")
+def _unite(bits: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    keys, counts, listed = _lists(bits, tokens)
+    if not bits.numel():
+        return keys, counts, listed
+    windows, tiles, places = keys.shape
+    bits, side = bits.contiguous(), union.patched_side(tokens)
+    with torch.cuda.device_of(bits):
+        kernels.unite[(windows * tiles,)](bits, keys, counts, N=tokens, SIDE=side, TILE=UNION_TILE, num_warps=4)
+        # The lists of all tiles stand in memory before a second launch reads them.
+        kernels.list_bits[(windows * tiles * (places // packing.BLOCK),)](
+            bits, keys, counts, listed, N=tokens, SIDE=side, TILE=UNION_TILE, num_warps=4
+        )
+    return keys, counts, listed
+
+
+@_unite.register_fake
+def _(bits: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    return _lists(bits, tokens)
+
+
+def _lists(bits: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    windows = bits.shape[0]
+    tiles = -(-tokens // UNION_TILE)
+    keys = bits.new_empty(windows, tiles, packing.words(tokens) * 32, dtype=torch.int16)
+    return keys, bits.new_empty(windows, tiles), bits.new_empty(bits.shape)

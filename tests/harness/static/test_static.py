@@ -50,7 +50,7 @@ def test_the_kernels_cost_what_their_baseline_says() -> None:
     """Every launch for the one target; `nox -s static` compares the others too."""
     code, out, err = call("--target", "sm_90", "--check")
     assert code == 0, out + err
-    assert re.search(r"sm_90, triton [\d.]+: 30 of 30 kernels as in the baseline, 0 worse", out)
+    assert re.search(r"sm_90, triton [\d.]+: 33 of 33 kernels as in the baseline, 0 worse", out)
 
 
 @needs_triton
@@ -77,14 +77,14 @@ def test_a_kernel_made_worse_on_purpose_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.6.0", "3.7.1"])
-def test_a_baseline_holds_every_kernel_that_is_launched_in_thirty_launches_at_most(version: str) -> None:
+def test_a_baseline_holds_every_kernel_that_is_launched_in_few_launches(version: str) -> None:
     modules = [*ROOT.glob("semanir/attention/backends/triton/*.py"), ROOT / "semanir/attention/selection/launch.py"]
     launched = {name for path in modules for name in re.findall(r"\b\w+\.(\w+)\[\(", path.read_text())}
     assert len(launched) > 5
     for target in TARGETS:
         costs = baseline.read(version, target)
         assert {name.partition("/")[0] for name in costs} == launched
-        assert len(costs) <= 30
+        assert len(costs) <= 35
 
 
 def test_a_version_without_a_baseline_names_those_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:

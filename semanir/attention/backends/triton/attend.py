@@ -29,6 +29,21 @@ def attend(
     weighting in float16, scores above 255 overflow in their square. Raises `RuntimeError` on a CPU without Triton's
     interpreter.
     """
+    return visit(q, k, v, kept, bias=bias, scale=scale, weighting=weighting, listed=False)
+
+
+def visit(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    kept: KeyDictionary | None,
+    *,
+    bias: Bias | None,
+    scale: Scale,
+    weighting: Weighting,
+    listed: bool,
+) -> Tensor:
+    """Attend like `attend`; `listed` lets each tile of queries visit the keys of its union list alone."""
     if not q.is_cuda and not launch.interpreted():
         raise RuntimeError(
             "q is on the CPU, where Triton compiles nothing; set TRITON_INTERPRET=1 before Python starts "
@@ -38,6 +53,7 @@ def attend(
         low = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(low), k.to(low), v.to(low)
     check(q, k, v, kept, bias, scale, weighting)
+    union = kept.lists() if listed and kept is not None else None
     factors = None
     if weighting.relu_squared is not None:
         factors = torch.stack([_on_device(factor, q) for factor in (weighting.softmax, weighting.relu_squared)])
@@ -53,6 +69,7 @@ def attend(
         0.0 if isinstance(scale, Tensor) else float(scale),
         1 if bias is None else bias.window,
         q.shape[2] if kept is None else kept.top_k,
+        *((None, None, None) if union is None else (union.keys, union.counts, union.bits)),
     )
     return out
 

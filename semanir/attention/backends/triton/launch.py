@@ -17,7 +17,9 @@ from triton.runtime.jit import JITFunction
 
 from semanir.attention.backends.triton import tiles
 from semanir.attention.backends.triton.kernels import backward, forward
+from semanir.attention.problem import UNION_TILE
 from semanir.attention.signature import Scale
+from semanir.attention.union import KeyUnion, patched_side
 
 LOG2E = math.log2(math.e)
 PARTS = 64
@@ -28,7 +30,7 @@ def tile(kernel: tiles.Kernel, tokens: int, head_dim: int, item_bytes: int) -> t
     """Return the tile of a kernel; the interpreter pays for programs and loops, hardly for their size."""
     if interpreted():
         side = min(256, max(16, 1 << (tokens - 1).bit_length()))
-        return tiles.Tile(side, side)
+        return tiles.Tile(UNION_TILE if kernel == "forward_listed" else side, side)
     return tiles.tile(kernel, tokens, head_dim, item_bytes)
 
 
@@ -53,6 +55,8 @@ class Call:
     """The two factors of the sparse weighting, float32."""
     window: int
     """Side of the window in tokens where there is a table; else 1."""
+    union: KeyUnion | None = None
+    """The keys that each tile of queries visits in the forward; None visits all."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -85,6 +89,12 @@ class Call:
     def words(self) -> Tensor:
         """Return the bits as the kernels count through them; anything without a dictionary."""
         return self.q if self.bits is None else self.bits.contiguous()
+
+    def visited(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the forward's bits, its lists and their lengths; without lists, the bits of all keys and anything."""
+        if self.union is None:
+            return self.words(), self.q, self.q
+        return self.union.bits.contiguous(), self.union.keys.contiguous(), self.union.counts.contiguous()
 
     def both_factors(self) -> Tensor:
         """Return the factors of the sparse weighting; anything without one."""
@@ -136,17 +146,20 @@ def attend(call: Call) -> tuple[Tensor, Tensor]:
         return out, lse
     q, k, v = call.aligned()
     scales, scale = call.scales()
-    constants = call.constants("forward")
+    constants = call.constants("forward" if call.union is None else "forward_listed")
+    bits, lists, counts = call.visited()
     forward.forward[(windows * heads * -(-tokens // constants["QUERIES"]),)](
         q,
         k,
         v,
         out,
         lse,
-        call.words(),
+        bits,
         call.tables(),
         scales,
         call.both_factors(),
+        lists,
+        counts,
         scale,
         *q.stride()[:3],
         *k.stride()[:3],
@@ -155,6 +168,8 @@ def attend(call: Call) -> tuple[Tensor, Tensor]:
         heads,
         HAS_BIAS=call.table is not None,
         SPARSE=call.factors is not None,
+        LISTED=call.union is not None,
+        SIDE=patched_side(tokens) if call.union is not None else 0,
         **constants,
     )
     return out, lse

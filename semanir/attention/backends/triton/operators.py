@@ -10,14 +10,16 @@ from torch.utils.flop_counter import register_flop_formula
 
 from semanir.attention.backends.triton import launch, tiles
 from semanir.attention.selection.launch import transpose
+from semanir.attention.union import KeyUnion
 
-SIGNATURE = (
-    "(Tensor q, Tensor k, Tensor v, Tensor? bits, Tensor? column_bits, Tensor? table, Tensor? scales, "
-    "Tensor? factors, float scale, int window, int top_k)"
+INPUTS = (
+    "Tensor q, Tensor k, Tensor v, Tensor? bits, Tensor? column_bits, Tensor? table, Tensor? scales, "
+    "Tensor? factors, float scale, int window, int top_k"
 )
+UNION = "Tensor? union_keys=None, Tensor? union_counts=None, Tensor? union_bits=None"
 
 
-@library.custom_op("semanir::attend", mutates_args=(), schema=f"{SIGNATURE} -> (Tensor, Tensor)")
+@library.custom_op("semanir::attend", mutates_args=(), schema=f"({INPUTS}, {UNION}) -> (Tensor, Tensor)")
 def attend(
     q: Tensor,
     k: Tensor,
@@ -30,13 +32,20 @@ def attend(
     scale: float,
     window: int,
     top_k: int,
+    union_keys: Tensor | None = None,
+    union_counts: Tensor | None = None,
+    union_bits: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the output `[W, H, N, D]` and the base-2 log-sum-exp `[W, H, N]`; see `launch.Call` for the arguments.
 
-    `column_bits` serve the gradient alone, and `top_k` the count of useful operations.
+    `column_bits` serve the gradient alone, which visits all keys, and `top_k` the count of useful operations.
     """
+    union = None
+    if union_keys is not None and union_counts is not None and union_bits is not None:
+        union = KeyUnion(union_keys, union_counts, union_bits)
+    call = launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window, union)
     with torch.cuda.device_of(q):  # Triton launches on the current device, whatever the tensors'
-        return launch.attend(launch.Call(q, k, v, bits, table, scale if scales is None else scales, factors, window))
+        return launch.attend(call)
 
 
 @attend.register_fake
@@ -52,6 +61,9 @@ def _(
     scale: float,
     window: int,
     top_k: int,
+    union_keys: Tensor | None = None,
+    union_counts: Tensor | None = None,
+    union_bits: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     return _like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
@@ -59,9 +71,7 @@ def _(
 @library.custom_op(
     "semanir::attend_backward",
     mutates_args=(),
-    schema=SIGNATURE.replace(
-        ")", ", Tensor grad_out, Tensor out, Tensor lse, bool table_too) -> (Tensor, Tensor, Tensor, Tensor[])"
-    ),
+    schema=f"({INPUTS}, Tensor grad_out, Tensor out, Tensor lse, bool table_too) -> (Tensor, Tensor, Tensor, Tensor[])",
 )
 def attend_backward(
     q: Tensor,
@@ -119,7 +129,7 @@ def _like(q: Tensor) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.scale, ctx.window, ctx.top_k = inputs
+    *tensors, ctx.scale, ctx.window, ctx.top_k = inputs[: INPUTS.count(",") + 1]
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*tensors, *output)
 
@@ -135,7 +145,7 @@ def _backward(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Tensor | None, ...
     grad_table = next(rest).to(table.dtype) if table_too else None
     grad_scales = None if scales is None else next(rest)
     grad_factors = None if factors is None else next(rest)
-    return grad_q, grad_k, grad_v, None, None, grad_table, grad_scales, grad_factors, None, None, None
+    return grad_q, grad_k, grad_v, None, None, grad_table, grad_scales, grad_factors, *(None,) * 6
 
 
 attend.register_autograd(_backward, setup_context=_save)
@@ -143,7 +153,17 @@ attend.register_autograd(_backward, setup_context=_save)
 
 @register_flop_formula(torch.ops.semanir.attend, get_raw=True)
 def _spent(q: Tensor, *args: Any, **kwargs: Any) -> int:
-    return _count(("forward",), q, factors=args[6])
+    factors, *union = args[6], *args[10:]
+    if len(union) < 3 or union[1] is None:
+        return _count(("forward",), q, factors=factors)
+    _, heads, _, head_dim = q.shape
+    return tiles.spent_on_lists(
+        union[1].flatten().tolist(),
+        heads=heads,
+        head_dim=head_dim,
+        item_bytes=q.element_size(),
+        sparse=factors is not None,
+    )
 
 
 @register_flop_formula(torch.ops.semanir.attend_backward, get_raw=True)

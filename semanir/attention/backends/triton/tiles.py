@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Kernel = Literal["forward", "row_sums", "gradient_of_queries", "gradient_of_keys", "gradient_of_scores_over_windows"]
+from semanir.attention.problem import UNION_TILE
+
+Kernel = Literal[
+    "forward",
+    "forward_listed",
+    "row_sums",
+    "gradient_of_queries",
+    "gradient_of_keys",
+    "gradient_of_scores_over_windows",
+]
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,7 @@ class Tile:
 
 HALF: dict[Kernel, Tile] = {
     "forward": Tile(64, 128),
+    "forward_listed": Tile(UNION_TILE, 128),
     "row_sums": Tile(64, 64),
     "gradient_of_queries": Tile(64, 64),
     "gradient_of_keys": Tile(64, 64),
@@ -28,6 +39,7 @@ HALF: dict[Kernel, Tile] = {
 }
 SINGLE: dict[Kernel, Tile] = {
     "forward": Tile(64, 32),
+    "forward_listed": Tile(UNION_TILE, 32),
     "row_sums": Tile(64, 32),
     "gradient_of_queries": Tile(64, 32),
     "gradient_of_keys": Tile(32, 64),
@@ -35,16 +47,18 @@ SINGLE: dict[Kernel, Tile] = {
 }
 WIDE: dict[Kernel, Tile] = {
     "forward": Tile(64, 64),
+    "forward_listed": Tile(UNION_TILE, 64),
     "row_sums": Tile(64, 32),
     "gradient_of_queries": Tile(64, 32),
     "gradient_of_keys": Tile(64, 32),
     "gradient_of_scores_over_windows": Tile(64, 32),
 }
 """By size of number, and for heads of more than 64 in half precision: chosen by static cost, so that no inner loop
-spills on sm_80 and sm_90. No GPU has timed them."""
+spills on sm_80 and sm_90. No GPU has timed them. A listed tile has the queries that share a list."""
 
 PRODUCTS: dict[Kernel, int] = {
     "forward": 2,
+    "forward_listed": 2,
     "row_sums": 2,
     "gradient_of_queries": 3,
     "gradient_of_keys": 4,
@@ -61,6 +75,8 @@ def tile(kernel: Kernel, tokens: int, head_dim: int, item_bytes: int) -> Tile:
     """Return the tile of a kernel for windows of `tokens`: sides are powers of two from 16 on."""
     table = SINGLE if item_bytes == 4 else HALF if head_dim <= 64 else WIDE
     chosen = table[kernel]
+    if kernel == "forward_listed":
+        return chosen
     most = max(16, 1 << (tokens - 1).bit_length())
     if max(chosen.queries, chosen.keys) <= most:
         return chosen
@@ -85,9 +101,16 @@ def spent(
     for kernel in kernels:
         chosen = tile(kernel, tokens, head_dim, item_bytes)
         pairs = _up(tokens, chosen.queries) * _up(tokens, chosen.keys)
-        products = PRODUCTS[kernel] + (sparse and kernel == "forward")
+        products = PRODUCTS[kernel] + (sparse and kernel.startswith("forward"))
         total += 2 * products * pairs * windows * heads * padded_head_dim(head_dim)
     return total
+
+
+def spent_on_lists(counts: Iterable[int], *, heads: int, head_dim: int, item_bytes: int, sparse: bool) -> int:
+    """Count the floating-point operations of a forward over union lists, one count of keys for each tile."""
+    chosen = tile("forward_listed", UNION_TILE, head_dim, item_bytes)
+    pairs = sum(chosen.queries * _up(count, chosen.keys) for count in counts)
+    return 2 * (PRODUCTS["forward_listed"] + sparse) * pairs * heads * padded_head_dim(head_dim)
 
 
 def table_span(window: int, tokens: int, chosen: Tile) -> int:

@@ -1,10 +1,11 @@
-"""Forward: a tile of queries meets all keys of its window, softmax and sum in one pass."""
+"""Forward: a tile of queries meets the keys of its window, all or those of its list, softmax and sum in one pass."""
 
 import triton
 import triton.language as tl
 
 from semanir.attention.backends.triton.kernels.scores import (
     LOG2E,
+    bias_of_pairs,
     bias_of_tile,
     kept_of_tile,
     load_rows,
@@ -12,6 +13,7 @@ from semanir.attention.backends.triton.kernels.scores import (
     store_per_row,
     store_rows,
 )
+from semanir.attention.selection.kernels import tokens_of_tile
 
 
 @triton.jit
@@ -25,6 +27,8 @@ def forward(
     TABLE,
     SCALES,
     FACTORS,
+    LISTS,
+    COUNTS,
     scale,
     stride_qw,
     stride_qh,
@@ -51,17 +55,30 @@ def forward(
     HAS_BIAS: tl.constexpr,
     HAS_SCALES: tl.constexpr,
     SPARSE: tl.constexpr,
+    LISTED: tl.constexpr,
+    SIDE: tl.constexpr,
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """One program: QUERIES queries of one head and window. LSE is base 2; TABLE is `[H, R]` in units of ln 2."""
+    """One program: QUERIES queries of one head and window. LSE is base 2; TABLE is `[H, R]` in units of ln 2.
+
+    With LISTED the queries are a tile of a union list, LISTS `[W, T, L]` and COUNTS `[W, T]` name the keys it visits,
+    and BITS tells places of the list; SIDE is the window's where tiles are patches of it, else 0.
+    """
     TILES: tl.constexpr = (N + QUERIES - 1) // QUERIES
     # Heads are fastest, so that the programs which share one tile of bits run together.
     program = tl.program_id(0)
     h = (program % heads).to(tl.int64)  # windows and heads times strides pass 2^31
-    first_query = (program // heads) % TILES * QUERIES
-    queries = first_query + tl.arange(0, QUERIES)
+    tile = (program // heads) % TILES
+    first_query = tile * QUERIES
     w = (program // (heads * TILES)).to(tl.int64)
+    if LISTED:
+        queries = tokens_of_tile(tile, SIDE, QUERIES)
+        visited = tl.load(COUNTS + w * TILES + tile)
+        keys_of_tile = LISTS + (w * TILES + tile) * ((N + 127) // 128 * 128)
+    else:
+        queries = first_query + tl.arange(0, QUERIES)
+        visited = N
     if HAS_SCALES:
         scale = tl.load(SCALES + h)
     scale *= LOG2E
@@ -82,13 +99,19 @@ def forward(
     l = tl.zeros([QUERIES], tl.float32)
     acc = tl.zeros([QUERIES, DP], tl.float32)
     acc_sparse = tl.zeros([QUERIES, DP], tl.float32)
-    for first in range(0, N, KEYS):
+    for first in range(0, visited, KEYS):
         keys = first + tl.arange(0, KEYS)
+        if LISTED:
+            keys = tl.load(keys_of_tile + keys).to(tl.int32)
         k = load_rows(keys_of_head, keys, stride_kn, N, D_LOADED, KEYS, DP)
         v = load_rows(values_of_head, keys, stride_vn, N, D_LOADED, KEYS, DP)
         s = product(q, tl.trans(k), PRECISION, UPCAST)
         if HAS_BIAS:
-            s = s * scale + bias_of_tile(table_of_head, first_query, first, N, WINDOW, QUERIES, KEYS, SPAN, False)
+            if LISTED:
+                bias = bias_of_pairs(table_of_head, queries, keys, N, WINDOW)
+            else:
+                bias = bias_of_tile(table_of_head, first_query, first, N, WINDOW, QUERIES, KEYS, SPAN, False)
+            s = s * scale + bias
         if HAS_BITS or N % KEYS != 0:
             kept = kept_of_tile(words_of_window, queries, keys, first, N, QUERIES, KEYS, HAS_BITS)
             s = tl.where(kept, s, float("-inf"))

@@ -102,6 +102,16 @@ def bias_of_tile(
 
 
 @triton.jit
+def bias_of_pairs(table_of_head, queries, keys, N: tl.constexpr, WINDOW: tl.constexpr):
+    """Look up the position bias of scattered keys, `[queries, keys]`: one load a pair, mostly from the first cache."""
+    MIDDLE: tl.constexpr = 2 * WINDOW * (WINDOW - 1)
+    query = tl.minimum(queries, N - 1)
+    query += query // WINDOW * (WINDOW - 1) + MIDDLE
+    key = keys + keys // WINDOW * (WINDOW - 1)
+    return tl.load(table_of_head + (query[:, None] - key[None, :]))
+
+
+@triton.jit
 def kept_of_tile(
     words_of_window,
     rows,
