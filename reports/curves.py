@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from reports.document import Axis, Figure, Panel, Point, Series
-from reports.quantities import Read, Value
+from reports.marks import Value
+from reports.quantities import Read
 from reports.results import AXES, Result, axis_values, in_words, label, listed, phrase, value_text, varying
 
 _ALONG = ("top_k", "window", "image_size", "batch", "images")

@@ -13,20 +13,8 @@ import numpy as np
 from harness.catalogs import METRICS
 from harness.record import Measured, Measurement, Record
 from reports.document import Column, Entry
+from reports.marks import Better, Value, marks
 from reports.results import AXES, Result
-
-Better = Literal["higher", "lower", "neither"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Value:
-    """A number read off a result. `low` and `high` are its noise, where repetition showed it."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    detail: str = ""
-
 
 Read = Callable[[Result], Value | str]
 """Returns the number, or the reason why there is none."""
@@ -97,15 +85,24 @@ def entries(quantity: Quantity, results: Sequence[Result]) -> list[Entry]:
     numbers = {i: value for i, value in enumerate(values) if isinstance(value, Value)}
     form = quantity.form or _form(value.value for value in numbers.values())
     texts = {i: _text(form, value.value) for i, value in numbers.items()}
-    best = _best(quantity, results, numbers, texts)
+    marked = marks(quantity.better, _rivals(quantity, results, numbers), numbers, texts)
     column = []
     for i, (result, value) in enumerate(zip(results, values, strict=True)):
         if isinstance(value, str):
             column.append(Entry(text=brief(value), reason=value, cell=result.cell.id))
         else:
             number, detail = value.value, value.detail
-            column.append(Entry(text=texts[i], value=number, detail=detail, cell=result.cell.id, best=i in best))
+            best, second = i in marked.best, i in marked.second
+            text, cell = texts[i], result.cell.id
+            column.append(Entry(text=text, value=number, detail=detail, cell=cell, best=best, second=second))
     return column
+
+
+def _rivals(quantity: Quantity, results: Sequence[Result], numbers: Iterable[int]) -> Iterable[Sequence[int]]:
+    groups: dict[object, list[int]] = {}
+    for i in numbers:
+        groups.setdefault(None if quantity.rivals == "table" else _without_backend(results[i]), []).append(i)
+    return groups.values()
 
 
 def brief(reason: str) -> str:
@@ -189,7 +186,8 @@ def _mean(result: Result, metric: str) -> Value | str:
     found = result.measurement(metric, metric)
     if found is None:
         return result.why_not(metric)
-    return Value(value=fmean(found.samples), detail=_over_images(found))
+    images = dict(zip(found.labels, found.samples, strict=False))
+    return Value(value=fmean(found.samples), detail=_over_images(found), images=images)
 
 
 def _gain(result: Result) -> Value | str:
@@ -204,7 +202,8 @@ def _gain(result: Result) -> Value | str:
     if not all(map(math.isfinite, gains)):
         return "an image is restored perfectly"
     span = f"from {min(gains):+.2f} to {max(gains):+.2f} dB over {len(gains)} images"
-    return Value(value=fmean(gains), detail=f"paired per image, {span}")
+    images = {name: gain for (name, _), gain in zip(pairs, gains, strict=True)}
+    return Value(value=fmean(gains), detail=f"paired per image, {span}", images=images)
 
 
 def _over_images(found: Measurement) -> str:
@@ -374,28 +373,3 @@ def _text(form: str, number: float) -> str:
         return "∞" if number > 0 else "-∞" if number < 0 else "undefined"
     text = form.format(number).replace("-", "−")
     return "0.00" if text == "−0.00" else text
-
-
-def _best(
-    quantity: Quantity, results: Sequence[Result], numbers: Mapping[int, Value], texts: Mapping[int, str]
-) -> set[int]:
-    """Return who is best and whoever cannot be told from it, by text or by noise; nobody where all are."""
-    if quantity.better == "neither":
-        return set()
-    rivals: dict[object, list[int]] = {}
-    for i in numbers:
-        rivals.setdefault(None if quantity.rivals == "table" else _without_backend(results[i]), []).append(i)
-    winners: set[int] = set()
-    for group in rivals.values():
-        pick = max if quantity.better == "higher" else min
-        best = pick(group, key=lambda i: numbers[i].value)
-        even = {i for i in group if texts[i] == texts[best] or _overlap(numbers[i], numbers[best])}
-        if len(even) < len(group):
-            winners |= even
-    return winners
-
-
-def _overlap(one: Value, other: Value) -> bool:
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return False
-    return one.low <= other.high and other.low <= one.high

@@ -37,11 +37,11 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.marks import Value
 from reports.origin import again, provenance
 from reports.quantities import (
     Quantity,
     Read,
-    Value,
     entries,
     latency_ms,
     mean_psnr,
@@ -144,8 +144,9 @@ def _lead(
         f"Times on a CPU are informative: only ratios within one run mean something.{ratios} Times of"
         " an interpreter are no speeds and are never shown. Nothing was timed before it agreed with the"
         " reference.",
-        "Bold marks the best, together with whatever cannot be told from it: for quality in the table, for"
-        " costs among cells that differ in the backend alone.",
+        "Bold marks the best, together with whatever cannot be told from it, an underline the second in the same way:"
+        " for quality in the table, by the 95 % interval of differences image by image; for costs among cells that"
+        " differ in the backend alone, by the quartiles of the repetitions.",
     )
     yield Details(title="How to read this", blocks=tuple(Text(text=each) for each in words), open=True)
 

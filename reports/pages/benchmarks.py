@@ -25,8 +25,9 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.marks import Value
 from reports.origin import in_short
-from reports.quantities import Quantity, Read, Value, entries
+from reports.quantities import Quantity, Read, entries
 from reports.results import Result, counted, gather
 
 if TYPE_CHECKING:

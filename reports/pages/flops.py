@@ -25,8 +25,9 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.marks import Value
 from reports.origin import again, provenance
-from reports.quantities import Quantity, Read, Value, entries
+from reports.quantities import Quantity, Read, entries
 from reports.results import Result, arrange, axis_values, counted, gather, in_words, label, listed, value_text, varying
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.record import Cell, Measured, Measurement, Record
-from reports.quantities import Value, latency_ms
+from reports.marks import Value
+from reports.quantities import latency_ms
 from reports.results import Result
 
 
