@@ -47,7 +47,7 @@ def render(document: Document, *, artifact: Callable[[str], bytes]) -> str:
         swatch=lambda style, kind: Markup(figures.swatch(style, kind)),
     )
     return environment.get_template("document.html.j2").render(
-        document=document, style=_asset("page.css"), script=_asset("page.js")
+        document=document, style=_asset("page.css"), script=_asset("page.js") + _asset("tables.js")
     )
 
 
