@@ -51,6 +51,13 @@ class Kind(StrEnum):
     support = "support"
 
 
+class FigureKind(StrEnum):
+    """What `figure` can write."""
+
+    pdf = "pdf"
+    svg = "svg"
+
+
 class ExportKind(StrEnum):
     """What `export` can write."""
 
@@ -208,6 +215,43 @@ def report(
                 standalone=standalone,
             )
         typer.echo(path.resolve())
+
+
+@app.command()
+def figure(
+    store: StoreArgument,
+    form: Annotated[FigureKind, typer.Option("--format", help="What to draw: pdf or svg, fonts embedded.")] = (
+        FigureKind.pdf
+    ),
+    venue: Annotated[str, typer.Option(help="Whose column a figure fills: neurips, cvpr or ieee.")] = "cvpr",
+    wide: Annotated[bool, typer.Option("--wide", help="Fill the width of the text instead of a column.")] = False,
+    only: Annotated[str, typer.Option(metavar="WORDS", help="Draw the figures whose file name holds this.")] = "",
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where to write.")] = Path("figures"),
+    plan_: PlanOption = "",
+    page: Annotated[str, typer.Option(help="The page whose figures are drawn; the experiment's by default.")] = "",
+    baseline: Annotated[str | None, typer.Option(help="The backend that latency ratios refer to.")] = None,
+    paper: Annotated[str | None, typer.Option(metavar="SPEC", help="Take names from this spec, as it is now.")] = None,
+) -> None:
+    """Draw the figures of a report for a paper, the data of each as CSV beside it.
+
+    Equal records give equal files, byte for byte. Their paths are printed."""
+    from reports.publish import publish_figures
+
+    with clear_errors(), _answers(store) as (answers, _):
+        written = publish_figures(
+            answers,
+            out,
+            form=form.value,
+            venue=venue,
+            wide=wide,
+            only=only,
+            page=page,
+            plan=plan_,
+            baseline=baseline,
+            paper=None if paper is None else _load(paper, None).paper,
+        )
+    for path in written:
+        typer.echo(path)
 
 
 @app.command()

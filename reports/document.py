@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -400,3 +401,17 @@ class Document:
     """What kind of document this is, above the title."""
     badges: tuple[Badge, ...] = ()
     lead: tuple[Block, ...] = ()
+
+
+def blocks_of(document: Document) -> Iterator[tuple[Section, Block]]:
+    """Yield every block of the sections, folded ones too, with the section that it stands in."""
+
+    def inside(blocks: tuple[Block, ...]) -> Iterator[Block]:
+        for block in blocks:
+            yield block
+            if isinstance(block, Details):
+                yield from inside(block.blocks)
+
+    for section in document.sections:
+        for block in inside(section.blocks):
+            yield section, block

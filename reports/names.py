@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from harness.record import Cell
-from reports.document import Column, Entry, Group, Row, Table
+from reports.document import Column, Entry, Figure, Group, Panel, Row, Table
 from reports.results import label, phrase, value_text
 
 Names = Mapping[str, Mapping[str, str]]
@@ -44,6 +44,26 @@ def renamed(table: Table, names: Names) -> Table:
         ),
         groups=tuple(Group(rows=tuple(map(row, each.rows)), title=said(each.title)) for each in table.groups),
         notes=tuple(map(said, table.notes)),
+    )
+
+
+def renamed_figure(figure: Figure, names: Names) -> Figure:
+    """Return the figure as a paper prints it; ticks of an axis of the spec get that axis' names alone."""
+    exact, said = _exact(names), _said(names)
+    ticks = tuple((x, exact.get((figure.x.label, text)) or said(text)) for x, text in figure.x.ticks)
+
+    def panel(found: Panel) -> Panel:
+        return replace(
+            found,
+            title=said(found.title),
+            series=tuple(replace(each, label=said(each.label)) for each in found.series),
+        )
+
+    return replace(
+        figure,
+        title=said(figure.title),
+        x=replace(figure.x, ticks=ticks),
+        panels=tuple(map(panel, figure.panels)),
     )
 
 

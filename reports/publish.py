@@ -20,9 +20,10 @@ from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
 from reports import gate as gate_page
 from reports import restored as restored_page
-from reports.document import Document
+from reports.document import Document, Figure, Figures, blocks_of
 from reports.inputs import with_mismatches
-from reports.renderers import html, latex, markdown
+from reports.names import renamed_figure
+from reports.renderers import html, latex, markdown, plots
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -80,6 +81,54 @@ def publish(
     document = _document(store, store_name=store_name, page=page, plan=plan, baseline=baseline)
     _write(out, markdown.render(document) if out.suffix == ".md" else html.render(document, artifact=_artifact(store)))
     return out
+
+
+def publish_figures(
+    store: Answers,
+    folder: Path,
+    *,
+    form: plots.Format,
+    venue: str,
+    wide: bool = False,
+    only: str = "",
+    page: str = "",
+    plan: str = "",
+    baseline: str | None = None,
+    paper: Paper | None = None,
+) -> list[Path]:
+    """Write the figures of a plan's page for print, with the data of each as CSV beside it; return all paths.
+
+    Files are named by plan, section and title; `only` takes those whose name holds it. `venue` is one of
+    `reports.renderers.plots.VENUES`, whose column they fill, or with `wide` its text. `paper` as for `publish`.
+    """
+    if venue not in plots.VENUES:
+        raise ReportError(f"no venue '{venue}'; there are: {', '.join(plots.VENUES)}")
+    chosen = _chosen(store, plan)
+    chosen = chosen.model_copy(update={"paper": paper or chosen.paper})
+    document = _told(store, chosen, page=page, baseline=baseline)
+    drawn: dict[str, Figure] = {}
+    for section, block in blocks_of(document):
+        for figure in block.figures if isinstance(block, Figures) else ():
+            name = _slug(chosen.name, section.title, figure.title)
+            while name in drawn:
+                name = f"{name}-more"
+            drawn[name] = renamed_figure(figure, chosen.paper.names)
+    wanted = {name: figure for name, figure in drawn.items() if only in name}
+    if not wanted:
+        if not drawn:
+            raise ReportError(f"no figure of {chosen.name} yet; `semanir-bench run` measures what is missing")
+        raise ReportError(f"no figure of {chosen.name} has '{only}' in its name; there are: {', '.join(drawn)}")
+    written = []
+    for name, figure in wanted.items():
+        _write(folder / f"{name}.{form}", plots.draw(figure, form=form, venue=plots.VENUES[venue], wide=wide))
+        _write(folder / f"{name}.csv", plots.as_csv(figure))
+        written += [folder / f"{name}.{form}", folder / f"{name}.csv"]
+    return written
+
+
+def _slug(*names: str) -> str:
+    """Return the names as one that any file system takes."""
+    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names)))
 
 
 def publish_below_marker(
@@ -196,11 +245,11 @@ def _artifact(store: Answers) -> Callable[[str], bytes]:
     return read
 
 
-def _write(out: Path, text: str) -> None:
+def _write(out: Path, content: str | bytes) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
         temporary.replace(out)
     except OSError as error:
         with suppress(OSError):

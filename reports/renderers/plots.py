@@ -1,0 +1,259 @@
+"""Figures for print: SVG and PDF at a venue's column width, with embedded fonts, and the data of each as CSV.
+
+Equal figures give equal bytes with one version of matplotlib: no date, no random names.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from reports.document import Axis, Figure, Panel, Point, Series
+from reports.renderers.figures import legend
+
+Format = Literal["pdf", "svg"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Venue:
+    """Widths of a paper, in inches."""
+
+    column: float
+    text: float
+    """Both columns with what lies between them; the column's own where there is one."""
+
+
+VENUES = {
+    "neurips": Venue(column=5.5, text=5.5),
+    "cvpr": Venue(column=3.25, text=6.875),
+    "ieee": Venue(column=3.5, text=7.16),
+}
+"""From the instructions to authors: NeurIPS has one column, CVPR two of 3 1/4 in, IEEE two of 3.5 in."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000", "#7F7F7F")
+"""Told apart with the common kinds of colour blindness (M. Okabe and K. Ito, 2002; a darker yellow, for paper)."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "o")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-", "--")
+"""Shape and line by `Series.style`, so that colour never stands alone, and a copy in gray can be read."""
+_HOLLOW = 7
+
+_RULES: dict[str, Any] = {
+    "font.family": "STIXGeneral",
+    "text.parse_math": False,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "semanir-bench",
+}
+"""The font comes with matplotlib, so that no machine's own shows; Type 42 embeds it, SVG holds its outlines."""
+
+_NARROWEST = 1.55
+"""Inches that a panel needs; those that do not fit beside each other go below."""
+_ROW = 0.15
+"""Inches of a bar."""
+
+
+def draw(figure: Figure, *, form: Format, venue: Venue, wide: bool = False) -> bytes:
+    """Return the figure as a file, as wide as a column, or with `wide` as the text."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RULES)  # type: ignore[arg-type]
+        canvas = _drawn(figure, venue.text if wide else venue.column)
+        file = BytesIO()
+        nobody = {"pdf": {"Creator": None, "Producer": None, "CreationDate": None}, "svg": {"Date": None}}
+        canvas.savefig(file, format=form, metadata=nobody[form])
+    return file.getvalue()
+
+
+def as_csv(figure: Figure) -> str:
+    """Return the points of a figure, a row each; empty where a point has no whisker or its place no name."""
+    file = StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(("panel", "series", _named(figure.x), "name of it", _named(figure.y), "low", "high", "from", "cells"))
+    names = dict(figure.x.ticks)
+    for panel in figure.panels:
+        for series in panel.series:
+            for point in series.points:
+                place = (panel.title, series.label, repr(point.x), names.get(point.x, ""))
+                values = (repr(point.y), *("" if x is None else repr(x) for x in (point.low, point.high)))
+                rows.writerow((*place, *values, point.detail, " ".join(point.cells)))
+    return file.getvalue()
+
+
+def _drawn(figure: Figure, width: float) -> Canvas:
+    count = len(figure.panels)
+    across = min(count, max(1, int(width // _NARROWEST)))
+    down = math.ceil(count / across)
+    heads = 0.2 * math.ceil(len(legend(figure)) / max(1, int(width // 1.2)))
+    height = _height(figure, width / across)
+    canvas = Canvas(figsize=(width, down * height + heads), layout="constrained")
+    axes = canvas.subplots(down, across, squeeze=False, sharey=figure.kind == "lines").flatten()
+    for one, panel in zip(axes, figure.panels, strict=False):
+        _PAINTERS[figure.kind](one, figure, panel)
+        one.set_title(panel.title, loc="left")
+    for one in axes[count:]:
+        one.set_visible(False)
+    if keys := [_key(label, style, figure.kind) for label, style in legend(figure)]:
+        columns = min(len(keys), max(1, int(width // 1.2)))
+        canvas.legend(handles=keys, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
+    return canvas
+
+
+def _height(figure: Figure, width: float) -> float:
+    match figure.kind:
+        case "lines":
+            return min(2.3, 0.72 * width)
+        case "stacked":
+            rows = [float(len({p.x for s in panel.series for p in s.points})) for panel in figure.panels]
+        case _:
+            rows = [
+                sum(len(lanes) + 0.7 for _, lanes in _lanes(figure, panel, one_each=figure.kind == "strips"))
+                for panel in figure.panels
+            ]
+    return 0.6 + _ROW * max(rows, default=1.0)
+
+
+def _lines(axes: Axes, figure: Figure, panel: Panel) -> None:
+    for series in panel.series:
+        x, y = [point.x for point in series.points], [point.y for point in series.points]
+        line = "none" if series.line == "none" else DASHES[series.style % len(DASHES)]
+        marker = "none" if series.line == "alone" else MARKERS[series.style % len(MARKERS)]
+        axes.plot(x, y, linestyle=line, marker=marker, **_paint(series.style))
+        _whiskers(axes, series, [(p.x, p) for p in series.points], upright=True)
+    if figure.x.log:
+        axes.set_xscale("log")
+    if figure.y.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    elif figure.y.zero:
+        axes.set_ylim(bottom=0)
+    axes.set_xticks([x for x, _ in figure.x.ticks], [text for _, text in figure.x.ticks])
+    axes.minorticks_off()
+    if not figure.y.log:
+        axes.locator_params(axis="y", nbins=6)
+    axes.grid(axis="y")
+    axes.set_xlabel(_named(figure.x))
+    axes.set_ylabel(_named(figure.y))
+    axes.label_outer(remove_inner_ticks=False)
+
+
+def _bars(axes: Axes, figure: Figure, panel: Panel) -> None:
+    middles, y = [], 0.0
+    for name, lanes in _lanes(figure, panel, one_each=False):
+        middles.append((y + (len(lanes) - 1) / 2, name))
+        for series, points in lanes:
+            axes.barh(y, points[0].y, height=0.85, color=COLOURS[series.style % len(COLOURS)])
+            _whiskers(axes, series, [(y, points[0])], upright=False)
+            y += 1
+        y += 0.7
+    _lying(axes, figure, middles)
+
+
+def _stacked(axes: Axes, figure: Figure, panel: Panel) -> None:
+    middles = []
+    present = {point.x for series in panel.series for point in series.points}
+    for row, (x, name) in enumerate((x, name) for x, name in figure.x.ticks if x in present):
+        middles.append((float(row), name))
+        left = 0.0
+        for series in panel.series:
+            for point in series.points:
+                if point.x == x:
+                    colour = COLOURS[series.style % len(COLOURS)]
+                    axes.barh(row, point.y, left=left, height=0.7, color=colour, edgecolor="white", linewidth=0.4)
+                    left += point.y
+    _lying(axes, figure, middles)
+
+
+def _strips(axes: Axes, figure: Figure, panel: Panel) -> None:
+    middles, y = [], 0.0
+    for name, lanes in _lanes(figure, panel, one_each=True):
+        middles.append((y + (len(lanes) - 1) / 2, name))
+        for lane in lanes:
+            series, points = lane
+            for each in (s for s in panel.series if s.label == series.label):
+                own = [p for p in each.points if p.x == points[0].x]
+                marker = "|" if each.faint else MARKERS[each.style % len(MARKERS)]
+                paint = _paint(each.style) | ({"alpha": 0.35, "markeredgewidth": 0.5} if each.faint else {})
+                axes.plot([p.y for p in own], [y] * len(own), linestyle="none", marker=marker, **paint)
+                _whiskers(axes, each, [(y, p) for p in own], upright=False)
+            y += 1
+        y += 0.7
+    if figure.y.band is not None:
+        axes.axvspan(*figure.y.band, color="#eeeeee", zorder=0)
+    if figure.y.origin is not None:
+        axes.axvline(figure.y.origin, color="#555555", linewidth=0.6)
+    _lying(axes, figure, middles)
+
+
+_PAINTERS = {"lines": _lines, "bars": _bars, "stacked": _stacked, "strips": _strips}
+
+
+def _lanes(figure: Figure, panel: Panel, *, one_each: bool) -> Iterator[tuple[str, list[tuple[Series, list[Point]]]]]:
+    """Yield the name of each category that the panel has, with its rows: a series each, or with `one_each` a label."""
+    for x, name in figure.x.ticks:
+        found = [(series, [point for point in series.points if point.x == x]) for series in panel.series]
+        lanes = [(series, points) for series, points in found if points]
+        if one_each:
+            lanes = list({series.label: (series, points) for series, points in reversed(lanes)}.values())[::-1]
+        if lanes:
+            yield name, lanes
+
+
+def _lying(axes: Axes, figure: Figure, rows: Sequence[tuple[float, str]]) -> None:
+    axes.set_yticks([y for y, _ in rows], [name for _, name in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.grid(axis="x")
+    axes.set_xlabel(_named(figure.y))
+
+
+def _whiskers(axes: Axes, series: Series, points: Sequence[tuple[float, Point]], *, upright: bool) -> None:
+    for place, point in points:
+        if point.low is not None and point.high is not None:
+            drawn = axes.vlines if upright else axes.hlines
+            colour = COLOURS[series.style % len(COLOURS)] if upright or series.line != "joined" else "#333333"
+            drawn(place, point.low, point.high, color=colour, linewidth=0.8)
+
+
+def _paint(style: int) -> dict[str, Any]:
+    colour = COLOURS[style % len(COLOURS)]
+    hollow = style % len(MARKERS) == _HOLLOW
+    return {
+        "color": colour,
+        "markerfacecolor": "white" if hollow else colour,
+        "markeredgewidth": 0.8 if hollow else 0.0,
+    }
+
+
+def _key(label: str, style: int, kind: str) -> Line2D | Patch:
+    if kind in ("bars", "stacked"):
+        return Patch(color=COLOURS[style % len(COLOURS)], label=label)
+    line: Any = DASHES[style % len(DASHES)] if kind == "lines" else "none"
+    return Line2D([], [], linestyle=line, marker=MARKERS[style % len(MARKERS)], label=label, **_paint(style))
+
+
+def _named(axis: Axis) -> str:
+    return f"{axis.label} ({axis.unit})" if axis.unit else axis.label
