@@ -25,7 +25,7 @@ from harness.paper import Paper
 from harness.record import Cell, Failed, Frozen, Record, Timing, digest, to_json
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 DATABASE = "records.sqlite"
 SCHEMA_VERSION = 1
@@ -340,7 +340,7 @@ class ResultStore:
         with _rephrased(self.folder):
             query = f"SELECT key, json FROM records WHERE id IN ({NEWEST}) ORDER BY id"
             for key, text in self._connection.execute(query):
-                yield from _tidy(key, json.loads(text))
+                yield from tidy(key, json.loads(text))
 
     def export(self, path: Path, kind: ExportFormat, *, before_rename: Hook = lambda: None) -> None:
         """Write `rows()` as CSV or JSON lines; the file is there as a whole or as it was before."""
@@ -366,12 +366,6 @@ class ResultStore:
                     continue
                 self.export(path, kind, before_rename=partial(before_rename, path))
                 self._connection.execute("INSERT OR REPLACE INTO exports VALUES (?, ?)", [path.name, newest])
-
-    def frame(self) -> pd.DataFrame:
-        """Return `rows()` as a data frame."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self.rows()), columns=list(COLUMNS))
 
     # What the above share
 
@@ -575,7 +569,8 @@ COLUMNS = (
 """Columns of an export: the cell's axes, the number, what it rests on, where it was measured."""
 
 
-def _tidy(key: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def tidy(key: str, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a record as rows of `COLUMNS`, one a sample; a record without numbers is one row with its reason."""
     outcome, environment = record["outcome"], record["environment"]
     cell = Cell.model_validate(record["cell"])
     shared = dict.fromkeys(COLUMNS, "") | {

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
+from harness.frames import frame
 from harness.record import (
     Cell,
     Environment,
@@ -410,7 +412,9 @@ def test_exports_hold_one_row_a_sample_and_a_reason_where_there_is_none(store: R
     ]
     assert [row["value"] for row in from_jsonl] == [30.0, "inf", "", ""]
     assert {row["cell"] for row in from_jsonl} == {CELL.id}
-    assert store.frame()["value"].tolist() == [30.0, math.inf, "", ""]
+    table = frame(store.folder)
+    assert np.array_equal(table["value"], [30.0, math.inf, math.nan, math.nan], equal_nan=True)
+    assert table["top_k"].dtype == "Int64"
 
 
 def test_exports_are_written_again_when_a_record_is_new_or_a_file_is_gone(store: ResultStore) -> None:
