@@ -218,6 +218,26 @@ def report(
 
 
 @app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="A store, or a file of 'export --to records'.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="The other.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The page: .html, or .md for Markdown.")
+    ] = RESULTS / "comparison.html",
+) -> None:
+    """Compare two stores: quality image by image, operations exactly; times only side by side, never with a verdict.
+
+    What can be concluded is printed, and the page's path last."""
+    from reports.publish import publish_comparison
+
+    with clear_errors(), _answers(one) as (first, _), _answers(other) as (second, _):
+        path, concluded = publish_comparison(first, second, out, names=_short_names(one, other))
+    for words in concluded:
+        typer.echo(words)
+    typer.echo(path.resolve())
+
+
+@app.command()
 def figure(
     store: StoreArgument,
     form: Annotated[FigureKind, typer.Option("--format", help="What to draw: pdf or svg, fonts embedded.")] = (
@@ -953,6 +973,16 @@ def _answers(place: Path) -> Iterator[tuple[ResultStore | Archive, Path]]:
         return
     with _open(place) as store:
         yield store, place / "report.html"
+
+
+def _short_names(one: Path, other: Path) -> tuple[str, str]:
+    """Return as much of the ends of two paths as tells them apart."""
+    parts = [path.resolve().parts for path in (one, other)]
+    for count in range(1, max(map(len, parts)) + 1):
+        first, second = ("/".join(each[-count:]) for each in parts)
+        if first != second:
+            return first, second
+    return str(one), str(other)
 
 
 @contextmanager

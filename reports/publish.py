@@ -18,9 +18,11 @@ from harness.paper import Paper
 from harness.record import Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
+from reports import comparison
 from reports import gate as gate_page
 from reports import restored as restored_page
-from reports.document import Document, Figure, Figures, blocks_of
+from reports.comparison import Side
+from reports.document import Document, Figure, Figures, Text, blocks_of
 from reports.inputs import with_mismatches
 from reports.names import renamed_figure
 from reports.renderers import html, latex, markdown, plots
@@ -129,6 +131,19 @@ def publish_figures(
 def _slug(*names: str) -> str:
     """Return the names as one that any file system takes."""
     return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names)))
+
+
+def publish_comparison(one: Answers, other: Answers, out: Path, *, names: tuple[str, str]) -> tuple[Path, list[str]]:
+    """Write the page that compares two stores, Markdown for `.md`, else HTML; return its path and what it concludes."""
+    sides = [Side.of(name, store.latest().values()) for name, store in zip(names, (one, other), strict=True)]
+    document = comparison.build(*sides)
+    page = (
+        markdown.render(document, titled=True)
+        if out.suffix == ".md"
+        else html.render(document, artifact=_artifact(one))
+    )
+    _write(out, page)
+    return out, [block.text for block in document.lead if isinstance(block, Text)]
 
 
 def publish_below_marker(

@@ -117,7 +117,11 @@ def counted(number: int, noun: str) -> str:
 
 def varying(results: Iterable[Result]) -> tuple[str, ...]:
     """Return the axes along which these cells differ, outermost first."""
-    cells = [result.cell for result in results]
+    return varying_cells([result.cell for result in results])
+
+
+def varying_cells(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return the axes along which cells differ, outermost first."""
     return tuple(axis for axis in AXES if len({getattr(cell, axis) for cell in cells}) > 1)
 
 
