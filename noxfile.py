@@ -188,9 +188,9 @@ def certificate(session: nox.Session) -> None:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Write a store's report in an environment without torch: `nox -s report -- results/quickstart`."""
+    """Write pages, tables and figures of all committed records, without torch; `-- results/mine` one store's page."""
     without_torch(session)
-    session.run("semanir-bench", "report", *(session.posargs or ["results/quickstart"]))
+    session.run("semanir-bench", *(["report", *session.posargs] if session.posargs else ["gallery"]))
 
 
 @nox.session(venv_backend="none")
@@ -223,6 +223,7 @@ TORCH_FREE = [
 REPORT_NEEDS = [
     "jaxtyping",
     "jinja2",
+    "matplotlib",
     "numpy",
     "pandas",
     "pillow",

@@ -218,6 +218,24 @@ def report(
 
 
 @app.command()
+def gallery(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Files of records; all experiments' by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where to write.")] = RESULTS / "gallery",
+) -> None:
+    """Write page, tables and figures of every experiment with committed records, and a page that links them.
+
+    Needs no torch, no images and no network. The path of that page is printed."""
+    from harness import archive
+    from reports.publish import publish_gallery
+
+    with clear_errors():
+        found = files or sorted(EXPERIMENTS.glob("*/records.jsonl"))
+        typer.echo(publish_gallery(found, out, archive.read).resolve())
+
+
+@app.command()
 def compare(
     one: Annotated[Path, typer.Argument(metavar="A", help="A store, or a file of 'export --to records'.")],
     other: Annotated[Path, typer.Argument(metavar="B", help="The other.")],

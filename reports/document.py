@@ -322,6 +322,22 @@ class Cards:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """A way to a file that lies beside the document."""
+
+    text: str
+    href: str
+    """Relative, as in `topk/table.tex`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Files side by side."""
+
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """Figures side by side."""
 
@@ -379,7 +395,7 @@ class Details:
     open: bool = False
 
 
-Block = Text | Facts | Code | Table | Figures | Timeline | Gallery | Sliders | Dictionary | Cards | Details
+Block = Text | Facts | Code | Table | Figures | Timeline | Gallery | Sliders | Dictionary | Cards | Links | Details
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from harness.catalog import Catalog
 from harness.gate import samples
@@ -18,14 +18,15 @@ from harness.paper import Paper
 from harness.record import Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
-from reports import comparison
+from reports import comparison, gallery
 from reports import gate as gate_page
 from reports import restored as restored_page
 from reports.comparison import Side
 from reports.document import Document, Figure, Figures, Text, blocks_of
+from reports.gallery import Exhibit
 from reports.inputs import with_mismatches
 from reports.names import renamed_figure
-from reports.renderers import html, latex, markdown, plots
+from reports.renderers import html, latex, markdown
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -89,7 +90,7 @@ def publish_figures(
     store: Answers,
     folder: Path,
     *,
-    form: plots.Format,
+    form: Literal["pdf", "svg"],
     venue: str,
     wide: bool = False,
     only: str = "",
@@ -103,6 +104,8 @@ def publish_figures(
     Files are named by plan, section and title; `only` takes those whose name holds it. `venue` is one of
     `reports.renderers.plots.VENUES`, whose column they fill, or with `wide` its text. `paper` as for `publish`.
     """
+    from reports.renderers import plots  # matplotlib, which no page needs
+
     if venue not in plots.VENUES:
         raise ReportError(f"no venue '{venue}'; there are: {', '.join(plots.VENUES)}")
     chosen = _chosen(store, plan)
@@ -126,6 +129,32 @@ def publish_figures(
         _write(folder / f"{name}.csv", plots.as_csv(figure))
         written += [folder / f"{name}.{form}", folder / f"{name}.csv"]
     return written
+
+
+def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], Answers]) -> Path:
+    """Write page, tables and figures of each file of records, and the page that links them; return that page's path.
+
+    `read` opens a file of records. Tables are left out where a page has none with numbers.
+    """
+    exhibits = []
+    for file in files:
+        store = read(file)
+        name = store.plans()[0].name
+        own = folder / name
+        document = _document(store, store_name=str(file))
+        _write(own / "page.html", html.render(document, artifact=_artifact(store)))
+        made = [("page", f"{name}/page.html")]
+        if latex.has_tables(document):
+            publish(store, own / "tables.tex")
+            publish(store, own / "tables.md")
+            made += [("tables, LaTeX", f"{name}/tables.tex"), ("tables, Markdown", f"{name}/tables.md")]
+        if any(isinstance(block, Figures) for _, block in blocks_of(document)):
+            for path in publish_figures(store, own / "figures", form="pdf", venue="cvpr"):
+                made.append((path.name, path.relative_to(folder).as_posix()))
+        exhibits.append(Exhibit(name=name, document=document, files=tuple(made)))
+    index = folder / "index.html"
+    _write(index, html.render(gallery.build(exhibits), artifact=lambda name: b""))
+    return index
 
 
 def _slug(*names: str) -> str:
