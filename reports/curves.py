@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from reports.document import Axis, Figure, Panel, Point, Series
@@ -21,10 +22,21 @@ _OTHER_STYLES = 4
 """Styles from here on belong to axes other than the backend: one colour never means two things."""
 
 
-def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: tuple[str, ...] = ()) -> Figure | None:
+def lines(
+    results: Sequence[Result],
+    read: Read,
+    *,
+    title: str,
+    y: Axis,
+    pool: tuple[str, ...] = (),
+    size: tuple[Read, str] | None = None,
+    said: str = "",
+) -> Figure | None:
     """Draw a number along the first numeric axis that varies; None where none does, or nothing was measured.
 
-    Axes in `pool` are averaged as seeds are. Backends are told apart by series, all else by panels.
+    Axes in `pool` are averaged as seeds are. Backends are told apart by series, all else by panels. `size` is another
+    number with its unit, which the areas of the marks show, where every point has one. `said` stands in the note where
+    a point has a whisker.
     """
     known = [result for result in results if isinstance(read(result), Value)]
     axes = varying(known)
@@ -52,7 +64,12 @@ def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: t
     notes += [f"mean over {label(axis)}" for axis in _POOLED if axis in axes]
     notes += [f"{label(axis)} changes with {label(along)}" for axis in tied]
     notes += [*_absent(results, known, by, read), _shortened(panels, styles)]
+    if any(point.low is not None for panel in panels for series in panel.series for point in series.points):
+        notes.append(said)
     low, high = _extent(panels)
+    if size is not None:
+        panels, words = _sized(panels, {result.cell.id: size[0](result) for result in known}, size[1])
+        notes.append(words)
     return Figure(
         title=f"{title} against {label(along)}",
         summary=f"{y.label} against {label(along)}: {low:.4g} to {high:.4g} {y.unit}".rstrip(),
@@ -62,6 +79,31 @@ def lines(results: Sequence[Result], read: Read, *, title: str, y: Axis, pool: t
         panels=panels[:_MOST_PANELS],
         note="; ".join(note for note in notes if note),
     )
+
+
+def _sized(panels: tuple[Panel, ...], sizes: Mapping[str, Value | str], unit: str) -> tuple[tuple[Panel, ...], str]:
+    """Return the panels with marks of as large an area as their points' numbers, and what that means."""
+
+    def number(point: Point) -> float | None:
+        found = [value.value for cell in point.cells if isinstance(value := sizes[cell], Value)]
+        return fmean(found) if found and len(found) == len(point.cells) else None
+
+    numbers = [number(point) for panel in panels for series in panel.series for point in series.points]
+    known = [each for each in numbers if each is not None]
+    if len(known) < len(numbers) or min(known, default=0.0) <= 0 or max(known) == min(known):
+        return panels, ""
+    sized = []
+    for panel in panels:
+        series = []
+        for each in panel.series:
+            points = []
+            for point in each.points:
+                value = number(point) or 0.0
+                detail = " · ".join(filter(None, (point.detail, f"{value:.4g} {unit}")))
+                points.append(replace(point, size=value / max(known), detail=detail))
+            series.append(replace(each, points=tuple(points)))
+        sized.append(replace(panel, series=tuple(series)))
+    return tuple(sized), f"area of a mark: {min(known):.3g} to {max(known):.3g} {unit}"
 
 
 def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figure | None:

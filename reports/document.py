@@ -114,6 +114,11 @@ class Point:
     y: float
     low: float | None = None
     high: float | None = None
+    x_low: float | None = None
+    x_high: float | None = None
+    """From where to where a second whisker runs, along x."""
+    size: float | None = None
+    """Area of its mark as a share of the figure's largest, for a third quantity; None is the usual mark."""
     cells: tuple[str, ...] = ()
     """Ids of the cells that it is made of."""
     detail: str = ""

@@ -39,6 +39,7 @@ from reports.document import (
 )
 from reports.marks import Value
 from reports.origin import again, provenance
+from reports.pareto import against_best, front
 from reports.quantities import (
     Quantity,
     Read,
@@ -281,8 +282,12 @@ class _Story:
     def _figures(self) -> Iterator[Figure]:
         psnr: Read = lambda result: Value(value=m) if (m := mean_psnr(result)) is not None else "none"  # noqa: E731
         pool = ("backend",) if "backend" in self.axes and alike(self.results, psnr, "backend") else ()
+        read = against_best(self.results, _psnr_of_images)
+        sure = "whisker: 95 % interval of the difference to the best, image by image" if not pool else ""
+        decibel = Axis(label="PSNR", unit="dB")
         found = (
-            lines(self.results, psnr, title="PSNR", y=Axis(label="PSNR", unit="dB"), pool=pool),
+            lines(self.results, read, title="PSNR", y=decibel, pool=pool, size=(_gflop, "GFLOP spent"), said=sure),
+            front(self.results, read, latency_ms, y=decibel, x=Axis(label="latency", unit="ms", log=True)),
             lines(self.results, latency_ms, title="Latency", y=Axis(label="latency", unit="ms", zero=True)),
             bars(self.results, peak_mib, title="Memory", y=Axis(label="peak memory", unit="MiB")),
         )
@@ -307,6 +312,18 @@ class _Story:
         columns = (Column(label="cell"), *(Column(label=name, unit="dB", kind="number") for name in names))
         table = Table(caption="PSNR of each image", columns=columns, groups=(Group(rows=tuple(rows)),))
         yield Details(title="PSNR of each image", count=counted(len(names), "image"), blocks=(table,))
+
+
+def _psnr_of_images(result: Result) -> Value | str:
+    found = result.measurement("psnr", "psnr")
+    if found is None:
+        return result.why_not("psnr")
+    return Value(value=fmean(found.samples), images=dict(zip(found.labels, found.samples, strict=False)))
+
+
+def _gflop(result: Result) -> Value | str:
+    found = result.measurement("flops", "flops.spent")
+    return Value(value=found.samples[0] / 1e9) if found else result.why_not("flops")
 
 
 def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity]) -> Iterator[Block]:

@@ -21,6 +21,9 @@ _DIGIT = 6.8
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus", "cross", "ring")
 """Shape of the points by `Series.style`, so that colour never stands alone."""
 
+_LARGEST_DISC = 8.0
+"""Radius of the largest mark whose area tells a number."""
+
 _NOTHING = 1e-9
 """Bars below it are as good as empty; scaling them up to the full width would say otherwise."""
 
@@ -82,18 +85,19 @@ def _lines(figure: Figure, panel: Panel, low: float, high: float) -> str:
     def to_y(value: float) -> float:
         return bottom - _share(value, low, high, figure.y.log) * (bottom - _TOP)
 
-    positions = [x for x, _ in figure.x.ticks]
+    x_ticks = figure.x.ticks or _chosen_ticks(figure)
+    first, last = x_ticks[0][0], x_ticks[-1][0]
 
     def to_x(value: float) -> float:
         inset = 14.0
-        return left + inset + _share(value, positions[0], positions[-1], figure.x.log) * (right - left - 2 * inset)
+        return left + inset + _share(value, first, last, figure.x.log) * (right - left - 2 * inset)
 
     parts = []
     for tick, text in zip(ticks, texts, strict=True):
         parts.append(f'<path class="grid" d="M{left:.1f} {to_y(tick):.1f}H{right:.1f}"/>')
         parts.append(_words("tick", left - 6, to_y(tick) + 3.6, text, "end"))
     parts.append(f'<path class="axis" d="M{left:.1f} {bottom:.1f}H{right:.1f}"/>')
-    for tick, text in _roomy([(to_x(x), text) for x, text in figure.x.ticks]):
+    for tick, text in _roomy([(to_x(x), text) for x, text in x_ticks]):
         parts.append(f'<path class="axis" d="M{tick:.1f} {bottom:.1f}v4"/>')
         parts.append(_words("tick", tick, bottom + 16, text, "middle"))
     middle = (left + right) / 2
@@ -101,6 +105,21 @@ def _lines(figure: Figure, panel: Panel, low: float, high: float) -> str:
     parts.append(_words("name", 0, 11, _named(figure.y)))
     parts += [_curve(series, figure, to_x, to_y) for series in panel.series]
     return _frame(figure, panel, parts, HEIGHT)
+
+
+def _chosen_ticks(figure: Figure) -> list[tuple[float, str]]:
+    """Return round numbers that cover all points along x, with their whiskers."""
+    points = [point for panel in figure.panels for series in panel.series for point in series.points]
+    values = [value for point in points for value in (point.x, point.x_low, point.x_high) if value is not None]
+    low, high = min(values), max(values)
+    if not figure.x.log:
+        ticks = round_ticks(low, high)
+        return list(zip(ticks, _labels(ticks), strict=True))
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    steps = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    start = max(i for i, step in enumerate(steps) if step <= low * (1 + 1e-9))
+    end = min(i for i, step in enumerate(steps) if step >= high * (1 - 1e-9))
+    return [(step, f"{step:g}") for step in steps[start : max(end, start + 1) + 1]]
 
 
 def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> str:
@@ -112,7 +131,12 @@ def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y:
         whisker = ""
         if point.low is not None and point.high is not None:
             whisker = f'<path class="whisker {colour}" d="M{x:.1f} {to_y(point.low):.1f}V{to_y(point.high):.1f}"/>'
-        drawn = f"{whisker}{_marker(series.style, x, y)}"
+        if point.x_low is not None and point.x_high is not None:
+            along = f"M{to_x(point.x_low):.1f} {y:.1f}H{to_x(point.x_high):.1f}"
+            whisker += f'<path class="whisker {colour}" d="{along}"/>'
+        drawn = (
+            f"{whisker}{_marker(series.style, x, y) if point.size is None else _disc(series.style, x, y, point.size)}"
+        )
         parts.append(_linked(drawn, series, point, figure, _tick_text(figure.x, point.x)))
     return "".join(parts)
 
@@ -295,6 +319,12 @@ def _marker(style: int, x: float, y: float) -> str:
             return f'<circle class="mark hollow {colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
         case shape:
             return f'<path class="mark {colour}" d="{shapes[shape]}"/>'
+
+
+def _disc(style: int, x: float, y: float, size: float) -> str:
+    """Draw a mark whose area is a share of the largest; what lies behind it shows through."""
+    radius = _LARGEST_DISC * math.sqrt(size)
+    return f'<circle class="mark disc s{style % len(MARKERS)}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
 
 
 def _range(figure: Figure) -> tuple[float, float]:

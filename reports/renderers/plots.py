@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator
 
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.renderers.figures import legend
@@ -72,6 +73,8 @@ _RULES: dict[str, Any] = {
 
 _NARROWEST = 1.55
 """Inches that a panel needs; those that do not fit beside each other go below."""
+_LARGEST_AREA = 60.0
+"""Square points of the largest mark whose area tells a number."""
 _ROW = 0.15
 """Inches of a bar."""
 
@@ -141,8 +144,17 @@ def _lines(axes: Axes, figure: Figure, panel: Panel) -> None:
         x, y = [point.x for point in series.points], [point.y for point in series.points]
         line = "none" if series.line == "none" else DASHES[series.style % len(DASHES)]
         marker = "none" if series.line == "alone" else MARKERS[series.style % len(MARKERS)]
+        sizes = [point.size for point in series.points if point.size is not None]
+        if len(sizes) == len(series.points):
+            areas, colour = [_LARGEST_AREA * size for size in sizes], COLOURS[series.style % len(COLOURS)]
+            axes.scatter(x, y, s=areas, color=colour, alpha=0.6, linewidths=0, zorder=2)
+            marker = "none"
         axes.plot(x, y, linestyle=line, marker=marker, **_paint(series.style))
         _whiskers(axes, series, [(p.x, p) for p in series.points], upright=True)
+        for point in series.points:
+            if point.x_low is not None and point.x_high is not None:
+                colour = COLOURS[series.style % len(COLOURS)]
+                axes.hlines(point.y, point.x_low, point.x_high, color=colour, linewidth=0.8)
     if figure.x.log:
         axes.set_xscale("log")
     if figure.y.log:
@@ -150,7 +162,11 @@ def _lines(axes: Axes, figure: Figure, panel: Panel) -> None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     elif figure.y.zero:
         axes.set_ylim(bottom=0)
-    axes.set_xticks([x for x, _ in figure.x.ticks], [text for _, text in figure.x.ticks])
+    if figure.x.ticks:
+        axes.set_xticks([x for x, _ in figure.x.ticks], [text for _, text in figure.x.ticks])
+    elif figure.x.log:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     if not figure.y.log:
         axes.locator_params(axis="y", nbins=6)

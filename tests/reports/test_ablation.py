@@ -185,7 +185,8 @@ def test_pictures_without_weights_say_so_in_the_place_of_the_restoration(whole: 
 
 def test_backends_that_agree_are_one_line_of_quality_and_each_a_line_of_cost(whole: Any) -> None:
     figures = next(each for each in section(whole.document(), "denoise").blocks if isinstance(each, Figures))
-    psnr, latency, memory = figures.figures
+    psnr, pareto, latency, memory = figures.figures
+    assert pareto.title == "PSNR against latency"
     assert [series.label for series in psnr.panels[0].series] == ["window 8", "window 16"]
     assert [series.label for series in latency.panels[0].series] == ["gather", "mask", "sdpa"]
     assert "no triton (interpreter: not a speed)" in latency.note

@@ -1,0 +1,115 @@
+"""Quality against time: every cell with both, how sure each is, and those that no other beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from reports.document import Axis, Figure, Panel, Point, Series
+from reports.marks import Value
+from reports.paired import intervals
+from reports.quantities import Read
+from reports.results import Result, axis_values, in_words, phrase, varying
+
+_FEWEST_IMAGES = 4
+"""With fewer an interval is too wide to be drawn beside what it is about."""
+_FRONT_STYLE = 7
+_MOST_SERIES = 7
+
+
+def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Figure | None:
+    """Draw quality over cost, cells of one backend as a series; None where fewer than three cells have both.
+
+    The whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no
+    other beats in both; it goes by the middle of each, whatever the whiskers say.
+    """
+    values = {each.cell.id: (quality(each), cost(each)) for each in results}
+    both: dict[str, tuple[Value, Value]] = {
+        cell: (high, low) for cell, (high, low) in values.items() if isinstance(high, Value) and isinstance(low, Value)
+    }
+    known = [each for each in results if each.cell.id in both]
+    if len(known) < 3:
+        return None
+    axes = varying(known)
+    by = "backend" if "backend" in axes else axes[-1]
+    points = {each.cell.id: _point(each, both[each.cell.id], in_words(each.cell, axes)) for each in known}
+    series = [
+        Series(
+            label=phrase(by, value),
+            style=style,
+            line="none",
+            points=tuple(points[each.cell.id] for each in known if getattr(each.cell, by) == value),
+        )
+        for style, value in enumerate(axis_values(known, by)[:_MOST_SERIES])
+    ]
+    best = _undominated([point for each in series for point in each.points])
+    line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
+    return Figure(
+        title=f"{y.label} against {x.label}",
+        summary=f"{y.label} against {x.label} of {len(known)} cells, {len(best)} of them beaten by none in both",
+        kind="lines",
+        x=x,
+        y=y,
+        panels=(Panel(series=(line, *series)),),
+        note="whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions",
+    )
+
+
+def against_best(results: Sequence[Result], read: Read) -> Read:
+    """Return a reading of means over images whose spread is that of the difference to the best of `results`.
+
+    Images differ far more from each other than cells do on one image: what matters is how sure a difference is. The
+    best itself, and cells on other images or on fewer than four, have no spread.
+    """
+    values = {each.cell.id: value for each in results if isinstance(value := read(each), Value)}
+    best = max(values.values(), key=lambda value: value.value, default=None)
+    halves: Mapping[str, float] = _halves(values, best) if best is not None else {}
+
+    def spread(result: Result) -> Value | str:
+        value = read(result)
+        half = halves.get(result.cell.id)
+        if isinstance(value, str) or half is None:
+            return value
+        return replace(value, low=value.value - half, high=value.value + half)
+
+    return spread
+
+
+def _halves(values: Mapping[str, Value], best: Value) -> dict[str, float]:
+    reference = best.images or {}
+    same = {
+        cell: value.images
+        for cell, value in values.items()
+        if value is not best and value.images is not None and value.images.keys() == reference.keys()
+    }
+    if len(reference) < _FEWEST_IMAGES or not same:
+        return {}
+    found = np.array([[images[name] - reference[name] for name in reference] for images in same.values()])
+    with np.errstate(invalid="ignore"):
+        _, halves = intervals(found[..., None])
+    return {cell: float(half) for cell, half in zip(same, halves, strict=True) if np.isfinite(half)}
+
+
+def _point(result: Result, both: tuple[Value, Value], words: str) -> Point:
+    high, low = both
+    return Point(
+        x=low.value,
+        y=high.value,
+        low=high.low,
+        high=high.high,
+        x_low=low.low,
+        x_high=low.high,
+        cells=(result.cell.id,),
+        detail=words,
+    )
+
+
+def _undominated(points: Sequence[Point]) -> list[Point]:
+    """Return the points that no other is at least as good in both, the cheapest first; without whiskers."""
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.x, -point.y)):
+        if not kept or point.y > kept[-1].y:
+            kept.append(Point(x=point.x, y=point.y))
+    return kept
