@@ -629,12 +629,20 @@ def replacing(path: Path, mode: Literal["w", "wb"], before_rename: Hook = lambda
             yield file
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(_usual_mode())  # mkstemp's own keeps everybody else from reading
         before_rename()
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _usual_mode() -> int:
+    """Return the permissions that a new file has here."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _sync_folder(folder: Path) -> None:

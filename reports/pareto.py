@@ -111,5 +111,5 @@ def _undominated(points: Sequence[Point]) -> list[Point]:
     kept: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
         if not kept or point.y > kept[-1].y:
-            kept.append(Point(x=point.x, y=point.y))
+            kept.append(Point(x=point.x, y=point.y, cells=point.cells))
     return kept

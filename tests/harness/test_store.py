@@ -417,6 +417,16 @@ def test_exports_hold_one_row_a_sample_and_a_reason_where_there_is_none(store: R
     assert table["top_k"].dtype == "Int64"
 
 
+def test_an_export_may_be_read_by_whom_the_mask_lets(store: ResultStore, tmp_path: Path) -> None:
+    store.append([a_record()])
+    before = os.umask(0o022)
+    try:
+        store.export(tmp_path / "out.csv", "csv")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o644
+
+
 def test_exports_are_written_again_when_a_record_is_new_or_a_file_is_gone(store: ResultStore) -> None:
     written: list[str] = []
     store.append([a_record()])
