@@ -16,11 +16,14 @@ from reports.results import Result, axis_values, in_words, phrase, varying
 _FEWEST_IMAGES = 4
 """With fewer an interval is too wide to be drawn beside what it is about."""
 _FRONT_STYLE = 7
+_MOST_CELLS = 120
+"""Of more the marks would hide each other."""
 _MOST_SERIES = 7
 
 
 def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Figure | None:
-    """Draw quality over cost, cells of one backend as a series; None where fewer than three cells have both.
+    """Draw quality over cost, cells of one backend as a series; None where fewer than three cells have
+    both, or too many to be seen.
 
     The whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no
     other beats in both; it goes by the middle of each, whatever the whiskers say.
@@ -30,7 +33,7 @@ def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: A
         cell: (high, low) for cell, (high, low) in values.items() if isinstance(high, Value) and isinstance(low, Value)
     }
     known = [each for each in results if each.cell.id in both]
-    if len(known) < 3:
+    if not 3 <= len(known) <= _MOST_CELLS:
         return None
     axes = varying(known)
     by = "backend" if "backend" in axes else axes[-1]

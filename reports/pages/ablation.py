@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 60
 """Rows that a table shows before it is folded along its outer axes."""
+_MOST_OF_IMAGES = 200
+"""Cells whose images are shown one by one."""
 _MOST_SCENES = 3
 _ROLES = ("degraded", "restored", "target")
 _STATES: tuple[State, ...] = ("measured", "skipped", "failed", "missing")
@@ -306,11 +308,13 @@ class _Story:
         )
         if before is not None:
             rows.append(Row(entries=(Entry(text="degraded input"), *_by_image(before, names, ""))))
-        for result, found in scored:
+        for result, found in scored[:_MOST_OF_IMAGES]:
             name = Entry(text=in_words(result.cell, self.axes) or result.cell.backend)
             rows.append(Row(entries=(name, *_by_image(found, names, result.cell.id))))
         columns = (Column(label="cell"), *(Column(label=name, unit="dB", kind="number") for name in names))
-        table = Table(caption="PSNR of each image", columns=columns, groups=(Group(rows=tuple(rows)),))
+        left = len(scored) - _MOST_OF_IMAGES
+        notes = (f"{counted(left, 'more cell')} in the records alone: semanir-bench export.",) if left > 0 else ()
+        table = Table(caption="PSNR of each image", columns=columns, groups=(Group(rows=tuple(rows)),), notes=notes)
         yield Details(title="PSNR of each image", count=counted(len(names), "image"), blocks=(table,))
 
 

@@ -61,7 +61,6 @@ class _Slot:
     stub: bool
     first: bool
     anchors: bool
-    saying: str = ""
     rows: int = 1
     columns: int = 1
 
@@ -170,7 +169,6 @@ def _laid_out(table: Table, group: Group) -> Iterator[_LaidOut]:
             elif entry.reason:
                 same = (n for n in range(j, len(row.entries)) if row.entries[n].reason != entry.reason)
                 across = next(same, len(row.entries)) - j
-            head = f"{column.label} {entry.text} {column.unit}".strip()
             slots.append(
                 _Slot(
                     entry=entry,
@@ -179,7 +177,6 @@ def _laid_out(table: Table, group: Group) -> Iterator[_LaidOut]:
                     stub=j < table.stubs,
                     first=j in starts,
                     anchors=bool(row.anchor),
-                    saying=". ".join(part for part in (head, entry.detail) if part),
                     rows=down,
                     columns=across,
                 )

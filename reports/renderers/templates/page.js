@@ -13,10 +13,21 @@ function copy(button) {
   field.remove();
 }
 
+// What an entry of a table says: its column, its text with the unit, and what lies behind it.
+function inWords(link) {
+  const cell = link.closest("td"), heads = cell.closest("table").tHead.rows;
+  let at = [...cell.parentElement.cells].slice(0, cell.cellIndex).reduce((sum, each) => sum + each.colSpan, 0);
+  at += heads[heads.length - 1].cells.length - [...cell.parentElement.cells].reduce((sum, each) => sum + each.colSpan, 0);
+  const head = heads[heads.length - 1].cells[at], unit = head?.querySelector("small")?.textContent ?? "";
+  const name = head?.querySelector("span")?.textContent ?? "";
+  const said = cell.classList.contains("reason") ? name : `${name} ${link.textContent} ${unit}`.trim();
+  return [said, link.title].filter((part) => part).join(". ");
+}
+
 function explain(link) {
   const row = document.getElementById(link.getAttribute("href").slice(1));
   if (!row) return false;
-  sheet.querySelector(".detail").textContent = link.dataset.detail;
+  sheet.querySelector(".detail").textContent = link.dataset.detail ?? inWords(link);
   sheet.querySelector(".axes").textContent = row.cells[0].textContent + ": " + row.cells[1].textContent;
   sheet.querySelector(".command").textContent = row.querySelector(".command").textContent;
   sheet.hidden = false;
@@ -97,7 +108,7 @@ document.addEventListener("click", (event) => {
   const of = (selector) => event.target.closest(selector);
   if (of(".copy")) copy(of(".copy"));
   else if (of("#sheet .close")) sheet.hidden = true;
-  else if (of("[data-detail]")) { if (explain(of("[data-detail]"))) event.preventDefault(); }
+  else if (of("[data-detail], td a:not(.id)")) { if (explain(of("[data-detail], td a:not(.id)"))) event.preventDefault(); }
   else if (of("button.pair")) enlarge(of("button.pair"));
 });
 document.addEventListener("input", (event) => {
