@@ -236,6 +236,29 @@ def gallery(
 
 
 @app.command()
+def ledger(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[STORE|FILE]...", help="Where to look; the records beside the experiments by default."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The page: .html, or .md for Markdown.")
+    ] = RESULTS / "ledger.html",
+) -> None:
+    """Say of every number that the paper prints what became of it here: reproduced, differs by so much, or not run.
+
+    The page's path is printed."""
+    from contextlib import ExitStack
+
+    from reports.publish import publish_ledger
+
+    with clear_errors(), ExitStack() as opened:
+        found = places or sorted(EXPERIMENTS.glob("*/records.jsonl"))
+        stores = [opened.enter_context(_answers(place))[0] for place in found]
+        typer.echo(publish_ledger(stores, out).resolve())
+
+
+@app.command()
 def compare(
     one: Annotated[Path, typer.Argument(metavar="A", help="A store, or a file of 'export --to records'.")],
     other: Annotated[Path, typer.Argument(metavar="B", help="The other.")],

@@ -18,7 +18,7 @@ from harness.paper import Paper
 from harness.record import Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
-from reports import comparison, gallery
+from reports import comparison, gallery, ledger
 from reports import gate as gate_page
 from reports import restored as restored_page
 from reports.comparison import Side
@@ -27,6 +27,7 @@ from reports.gallery import Exhibit
 from reports.inputs import with_mismatches
 from reports.names import renamed_figure
 from reports.renderers import html, latex, markdown
+from reports.results import gather
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -129,6 +130,20 @@ def publish_figures(
         _write(folder / f"{name}.csv", plots.as_csv(figure))
         written += [folder / f"{name}.{form}", folder / f"{name}.csv"]
     return written
+
+
+def publish_ledger(stores: Iterable[Answers], out: Path) -> Path:
+    """Write what became of every printed number to `out`, Markdown for `.md`, else HTML; return its path."""
+    results = []
+    for store in stores:
+        for plan in store.plans():
+            results += gather(store.latest({entry.key for entry in plan.entries}), plan)
+    document = ledger.build(results)
+    page = (
+        markdown.render(document, titled=True) if out.suffix == ".md" else html.render(document, artifact=lambda _: b"")
+    )
+    _write(out, page)
+    return out
 
 
 def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], Answers]) -> Path:

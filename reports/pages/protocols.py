@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from functools import cache
-from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from harness.record import Cell, Record
+from harness.record import Record
 from reports.document import (
     Badge,
     Block,
@@ -28,21 +22,13 @@ from reports.document import (
     Text,
 )
 from reports.origin import again, provenance
+from reports.printed import EQUAL, Kind, Verdict, gives, judge, published, rounded, signed, unlike
 from reports.quantities import brief
-from reports.results import Result, counted, gather, in_words, state
+from reports.results import counted, gather, in_words, state
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
 
-PUBLISHED = Path(__file__).parents[1] / "published" / "protocols.csv"
-
-EQUAL = "equal in printed digits"
-Kind = Literal["equal", "within", "differs", "absent"]
-
-_NAMED = ("task", "dataset", "setting", "model", "weights")
-"""Axes that a printed number names."""
-_HARMLESS = frozenset({"batch", "device", "seed", "tile"})
-"""Axes that leave a restoration what it is, but for rounding and the draw of the noise."""
 _QUANTITIES = {"psnr": "PSNR, dB", "ssim": "SSIM", "degraded.psnr": "PSNR of the input, dB, unclipped"}
 _COLUMNS = (
     Column(label="set"),
@@ -55,62 +41,6 @@ _COLUMNS = (
     Column(label="verdict"),
     Column(label="source"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Printed:
-    """A number that a table prints, and the cell that has to give it."""
-
-    source: str
-    """Paper and table."""
-    task: str
-    dataset: str
-    setting: str
-    method: str
-    """Its name in that table."""
-    model: str
-    weights: str
-    metric: str
-    """Name of the measurement, as in `psnr` or `degraded.psnr`."""
-    printed: str
-    """As printed: its decimals say how closely a measurement is compared."""
-    within: str
-    """A difference that chance explains, where the input is random; empty where nothing is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What came of a printed number."""
-
-    printed: Printed
-    result: Result
-    kind: Kind
-    measured: float | None = None
-    images: int = 0
-    difference: Decimal | None = None
-    """Of the rounded numbers."""
-    reason: str = ""
-    """Why there is no measurement."""
-
-    @property
-    def words(self) -> str:
-        """The verdict for reading."""
-        match self.kind:
-            case "equal":
-                return EQUAL
-            case "within":
-                return f"within {self.printed.within}, the input being random"
-            case "differs":
-                return f"differs by {_signed(self.difference)}"
-            case "absent":
-                return "not measured"
-
-
-@cache
-def published() -> tuple[Printed, ...]:
-    """Read the printed numbers."""
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        return tuple(Printed(**row) for row in csv.DictReader(file))
 
 
 def build(
@@ -127,7 +57,7 @@ def build(
     other pages, are not looked at.
     """
     results = gather(records, plan)
-    verdicts = [judge(printed, result) for printed in published() for result in results if _gives(result, printed)]
+    verdicts = [judge(printed, result) for printed in published() for result in results if gives(result, printed)]
     found = [record for result in results for record in result.records.values() if record]
     tasks = list(dict.fromkeys(verdict.printed.task for verdict in verdicts))
     sections = [_section(task, [each for each in verdicts if each.printed.task == task]) for task in tasks]
@@ -139,43 +69,6 @@ def build(
         lead=tuple(_lead(plan, verdicts, found)),
         sections=tuple(sections),
     )
-
-
-def judge(printed: Printed, result: Result) -> Verdict:
-    """Compare a measurement with the printed number, in the printed digits."""
-    metric = printed.metric.partition(".")[0]
-    measurement = result.measurement(metric, printed.metric)
-    if measurement is None:
-        return Verdict(printed=printed, result=result, kind="absent", reason=result.why_not(metric))
-    if unlike := [axis for axis in _unlike(result.cell) if axis not in _HARMLESS]:
-        reason = f"not comparable: measured with {in_words(result.cell, unlike)}"
-        return Verdict(printed=printed, result=result, kind="absent", reason=reason)
-    mean = fmean(measurement.samples)
-    difference = _rounded(mean, printed.printed) - Decimal(printed.printed)
-    kind: Kind = "differs"
-    if difference == 0:
-        kind = "equal"
-    elif printed.within and abs(difference) <= Decimal(printed.within):
-        kind = "within"
-    images = len(measurement.samples)
-    return Verdict(printed=printed, result=result, kind=kind, measured=mean, images=images, difference=difference)
-
-
-def _rounded(value: float, like: str) -> Decimal:
-    """Round as tables do, to as many decimals as the printed number has."""
-    return Decimal(repr(value)).quantize(Decimal(like), rounding="ROUND_HALF_UP")
-
-
-def _gives(result: Result, printed: Printed) -> bool:
-    """Return whether a cell was asked for the printed number."""
-    named = all(getattr(result.cell, axis) == getattr(printed, axis) for axis in _NAMED)
-    return named and printed.metric.partition(".")[0] in result.records
-
-
-def _unlike(cell: Cell) -> list[str]:
-    """Return the axes on which a cell differs from the one that a table prints: all images, whole, once."""
-    fields = Cell.model_fields.items()
-    return [axis for axis, about in fields if axis not in _NAMED and getattr(cell, axis) != about.default]
 
 
 def _section(task: str, verdicts: Sequence[Verdict]) -> Section:
@@ -195,31 +88,25 @@ def _row(verdict: Verdict) -> Row:
         numbers = (missing, Entry(text="", cell=cell))
     else:
         detail = f"mean of {counted(verdict.images, 'image')}: {verdict.measured:.6f}"
-        shown = str(_rounded(verdict.measured, printed.printed))
+        shown = str(rounded(verdict.measured, printed.printed))
         numbers = (
             Entry(text=shown, value=verdict.measured, detail=detail, cell=cell),
-            Entry(text=_signed(verdict.difference), value=float(verdict.difference), cell=cell),
+            Entry(text=signed(verdict.difference), value=float(verdict.difference), cell=cell),
         )
     weights = "" if printed.weights == "none" else f", {printed.weights}"
-    unlike = f", {in_words(verdict.result.cell, axes)}" if (axes := _unlike(verdict.result.cell)) else ""
+    otherwise = f", {in_words(verdict.result.cell, axes)}" if (axes := unlike(verdict.result.cell)) else ""
     return Row(
         entries=(
             Entry(text=printed.dataset),
             Entry(text=printed.setting),
             Entry(text=printed.method),
-            Entry(text=f"{printed.model}{weights}{unlike}"),
+            Entry(text=f"{printed.model}{weights}{otherwise}"),
             Entry(text=printed.printed, value=float(printed.printed)),
             *numbers,
             Entry(text=verdict.words),
             Entry(text=printed.source),
         )
     )
-
-
-def _signed(difference: Decimal | None) -> str:
-    if not difference:
-        return "0"
-    return f"{difference:+f}".replace("-", "−")
 
 
 def _badges(verdicts: Sequence[Verdict]) -> Iterator[Badge]:

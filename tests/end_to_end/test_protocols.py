@@ -14,7 +14,7 @@ from harness.record import Cell, Timing
 from harness.spec import load
 from harness.trial import prepare
 from harness.weights import missing
-from reports.pages.protocols import Printed, published
+from reports.printed import Printed, published
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "protocols"
 

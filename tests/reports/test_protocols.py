@@ -11,7 +11,8 @@ from harness.catalogs import TASKS
 from harness.record import Cell, Failed, Measured, Measurement, Outcome, Skipped
 from harness.store import ResultStore
 from reports.document import Document, Table, Text
-from reports.pages.protocols import build, judge, published
+from reports.pages.protocols import build
+from reports.printed import judge, published
 from reports.publish import publish
 from reports.renderers import html, markdown
 from reports.results import Result

@@ -1,0 +1,172 @@
+"""The paper ledger: every printed number with what became of it here: reproduced, differing, or not run and why."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from reports.document import Badge, Column, Details, Document, Entry, Group, Row, Section, Table, Text
+from reports.printed import Printed, Verdict, gives, judge, rounded, signed
+from reports.results import Result, counted
+
+PRINTED = Path(__file__).parent / "published" / "printed.csv"
+
+State = Literal["reproduced", "differs", "not run here"]
+_COLUMNS = (
+    Column(label="setting"),
+    Column(label="method", hint="as the table calls it"),
+    Column(label="metric"),
+    Column(label="printed", kind="number"),
+    Column(label="measured", kind="number", hint="mean over images, with the printed decimals"),
+    Column(label="verdict"),
+    Column(label="because"),
+)
+_SOURCES = {
+    "KGT-draft-table-1": "Table 1, gray JPEG artifacts",
+    "KGT-draft-table-2": "Table 2, colour JPEG artifacts",
+    "KGT-draft-table-4": "Table 4, motion deblurring",
+    "KGT-draft-table-5": "Table 5, denoising",
+    "KGT-draft-table-6": "Table 6, adverse weather",
+    "KGT-draft-table-7": "Table 7, demosaicking",
+    "KGT-draft-table-8": "Table 8, super-resolution",
+    "SR-literature-bicubic-row": "Bicubic rows of the super-resolution literature",
+}
+"""Tables of Ren et al., the draft of SemanIR called KGT, by the names of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A number of a table, and the experiment that would give it."""
+
+    printed: Printed
+    spec: str
+    """Name of the experiment, for `semanir-bench plan` and `run`."""
+    kind: str
+    """What else the table says of the method."""
+    note: str
+    """What is odd about the print."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A claim with what became of it."""
+
+    claim: Claim
+    verdict: Verdict | None
+    reason: str
+
+    @property
+    def state(self) -> State:
+        """In one of three words."""
+        if self.verdict is None or self.verdict.kind == "absent":
+            return "not run here"
+        return "differs" if self.verdict.kind == "differs" else "reproduced"
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Read all printed numbers."""
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        return tuple(_claim(row) for row in csv.DictReader(file))
+
+
+def _claim(row: dict[str, str]) -> Claim:
+    spec, kind, note = (row.pop(name) for name in ("spec", "kind", "note"))
+    return Claim(printed=Printed(**row, within=""), spec=spec, kind=kind, note=note)
+
+
+def lines(results: Sequence[Result]) -> Iterator[Line]:
+    """Judge every claim by the first of the results that measured it."""
+    by_cell: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        cell = result.cell
+        by_cell.setdefault((cell.task, cell.dataset, cell.setting, cell.model, cell.weights), []).append(result)
+    for claim in claims():
+        it = claim.printed
+        given = by_cell.get((it.task, it.dataset, it.setting, it.model, it.weights), [])
+        verdicts = [judge(it, result) for result in given if gives(result, it)]
+        best = min(verdicts, key=lambda verdict: verdict.kind == "absent", default=None)
+        yield Line(claim=claim, verdict=best, reason=_because(claim, best))
+
+
+def build(results: Sequence[Result]) -> Document:
+    """Return the page, a section for each table."""
+    found = list(lines(results))
+    states = Counter(line.state for line in found)
+    sections = [
+        _section(source, [line for line in found if line.claim.printed.source == source])
+        for source in dict.fromkeys(line.claim.printed.source for line in found)
+    ]
+    reasons = Counter(line.reason for line in found if line.state == "not run here")
+    return Document(
+        title="What the paper prints, and what became of it here",
+        kicker="Ledger",
+        badges=(
+            Badge(text=f"{states['reproduced']:,} reproduced", state="measured"),
+            Badge(text=f"{states['differs']:,} differ", state="failed"),
+            Badge(text=f"{states['not run here']:,} not run here", state="missing"),
+        ),
+        lead=(
+            Text(
+                text=f"Of {counted(len(found), 'printed number')} {states['reproduced']:,} are reproduced in all"
+                f" printed digits, {states['differs']:,} differ, and {states['not run here']:,} were not run here:"
+            ),
+            *(Text(text=f"{count:,}: {reason}", tone="note") for reason, count in reasons.most_common()),
+        ),
+        sections=tuple(sections),
+    )
+
+
+def _section(source: str, found: Sequence[Line]) -> Section:
+    states = Counter(line.state for line in found)
+    specs = ", ".join(f"semanir-bench run {spec}" for spec in dict.fromkeys(line.claim.spec for line in found))
+    said = ", ".join(f"{number:,} {state}" for state, number in states.items())
+    title = _SOURCES.get(source, source)
+    tables = []
+    for dataset in dict.fromkeys(line.claim.printed.dataset for line in found):
+        own = [line for line in found if line.claim.printed.dataset == dataset]
+        table = Table(
+            caption=f"{title}: {dataset}", columns=_COLUMNS, groups=(Group(rows=tuple(map(_row, own))),), stubs=2
+        )
+        open_ = any(line.state != "not run here" for line in own)
+        tables.append(Details(title=dataset, count=counted(len(own), "number"), blocks=(table,), open=open_))
+    return Section(title=title, anchor=source.lower(), blocks=(Text(text=f"{said}. Made by: {specs}."), *tables))
+
+
+def _row(line: Line) -> Row:
+    it, verdict = line.claim.printed, line.verdict
+    measured = Entry(text="–")
+    words: str = line.state
+    if verdict is not None and verdict.measured is not None:
+        measured = Entry(text=str(rounded(verdict.measured, it.printed)), value=verdict.measured)
+        if line.state == "differs":
+            words = f"differs by {signed(verdict.difference)}"
+    because = "; ".join(filter(None, (line.reason, line.claim.note)))
+    return Row(
+        entries=(
+            Entry(text=it.setting),
+            Entry(text=f"{it.method}{f', {line.claim.kind}' if line.claim.kind else ''}"),
+            Entry(text=it.metric.upper()),
+            Entry(text=it.printed, value=float(it.printed)),
+            measured,
+            Entry(text=words),
+            Entry(text=because),
+        )
+    )
+
+
+def _because(claim: Claim, verdict: Verdict | None) -> str:
+    """Say why a claim was not run; empty where it was."""
+    if verdict is not None:
+        return verdict.reason if verdict.kind == "absent" else ""
+    method, model = claim.printed.method, claim.printed.model
+    if method.startswith("KGT"):
+        return "the network's weights were never published, and none of its size was trained here"
+    if not model:
+        return "the method is not part of this project"
+    return "none of the records at hand measured it"
