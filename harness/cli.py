@@ -287,6 +287,9 @@ def figure(
     venue: Annotated[str, typer.Option(help="Whose column a figure fills: neurips, cvpr or ieee.")] = "cvpr",
     wide: Annotated[bool, typer.Option("--wide", help="Fill the width of the text instead of a column.")] = False,
     only: Annotated[str, typer.Option(metavar="WORDS", help="Draw the figures whose file name holds this.")] = "",
+    grid: Annotated[
+        str, typer.Option(metavar="IMAGE", help="Draw this image instead, as each method restored it, with a detail.")
+    ] = "",
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where to write.")] = Path("figures"),
     plan_: PlanOption = "",
     page: Annotated[str, typer.Option(help="The page whose figures are drawn; the experiment's by default.")] = "",
@@ -296,21 +299,27 @@ def figure(
     """Draw the figures of a report for a paper, the data of each as CSV beside it.
 
     Equal records give equal files, byte for byte. Their paths are printed."""
-    from reports.publish import publish_figures
+    from reports.publish import publish_figures, publish_grids
 
     with clear_errors(), _answers(store) as (answers, _):
-        written = publish_figures(
-            answers,
-            out,
-            form=form.value,
-            venue=venue,
-            wide=wide,
-            only=only,
-            page=page,
-            plan=plan_,
-            baseline=baseline,
-            paper=None if paper is None else _load(paper, None).paper,
-        )
+        names = None if paper is None else _load(paper, None).paper
+        if grid:
+            written = publish_grids(
+                answers, out, image=grid, form=form.value, venue=venue, wide=wide, plan=plan_, paper=names
+            )
+        else:
+            written = publish_figures(
+                answers,
+                out,
+                form=form.value,
+                venue=venue,
+                wide=wide,
+                only=only,
+                page=page,
+                plan=plan_,
+                baseline=baseline,
+                paper=names,
+            )
     for path in written:
         typer.echo(path)
 

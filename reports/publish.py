@@ -18,7 +18,7 @@ from harness.paper import Paper
 from harness.record import Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
-from reports import comparison, gallery, ledger
+from reports import comparison, gallery, grids, ledger
 from reports import gate as gate_page
 from reports import restored as restored_page
 from reports.comparison import Side
@@ -129,6 +129,41 @@ def publish_figures(
         _write(folder / f"{name}.{form}", plots.draw(figure, form=form, venue=plots.VENUES[venue], wide=wide))
         _write(folder / f"{name}.csv", plots.as_csv(figure))
         written += [folder / f"{name}.{form}", folder / f"{name}.csv"]
+    return written
+
+
+def publish_grids(
+    store: Answers,
+    folder: Path,
+    *,
+    image: str,
+    form: Literal["pdf", "svg"],
+    venue: str,
+    wide: bool = False,
+    plan: str = "",
+    paper: Paper | None = None,
+) -> list[Path]:
+    """Write an image as all methods of a plan restored it, a file for each task and setting; return their paths."""
+    from reports.renderers import plots  # matplotlib, which no page needs
+
+    if venue not in plots.VENUES:
+        raise ReportError(f"no venue '{venue}'; there are: {', '.join(plots.VENUES)}")
+    chosen = _chosen(store, plan)
+    results = gather(store.latest({entry.key for entry in chosen.entries}), chosen)
+    names = (paper or chosen.paper).names
+    found = grids.scenes(results, image, names=names, artifact=_artifact(store))
+    if not found:
+        kept = grids.images(results)
+        there = f"there are: {', '.join(kept)}" if kept else "the metric 'pictures' keeps them"
+        raise ReportError(f"no restored picture of '{image}' in {chosen.name}; {there}")
+    written = []
+    for title, scene in found.items():
+        path = folder / f"{_slug(chosen.name, title, image)}.{form}"
+        try:
+            _write(path, plots.draw_grid(scene, _artifact(store), form=form, venue=plots.VENUES[venue], wide=wide))
+        except ValueError as error:
+            raise ReportError(str(error)) from None
+        written.append(path)
     return written
 
 

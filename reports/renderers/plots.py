@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator
+from PIL import Image
 
-from reports.document import Axis, Figure, Panel, Point, Series
+from reports.document import Axis, Box, Comparison, Figure, Panel, Point, Series
 from reports.renderers.figures import legend
 
 Format = Literal["pdf", "svg"]
@@ -71,6 +74,10 @@ _RULES: dict[str, Any] = {
 }
 """The font comes with matplotlib, so that no machine's own shows; Type 42 embeds it, SVG holds its outlines."""
 
+_NOBODY = {"pdf": {"Creator": None, "Producer": None, "CreationDate": None}, "svg": {"Date": None}}
+"""Neither a date nor a program's version."""
+_DETAIL, _CAPTION = 0.8, 0.28
+"""Inches that a detail needs, and the lines below it."""
 _NARROWEST = 1.55
 """Inches that a panel needs; those that do not fit beside each other go below."""
 _LARGEST_AREA = 60.0
@@ -86,9 +93,80 @@ def draw(figure: Figure, *, form: Format, venue: Venue, wide: bool = False) -> b
         mpl.rcParams.update(_RULES)  # type: ignore[arg-type]
         canvas = _drawn(figure, venue.text if wide else venue.column)
         file = BytesIO()
-        nobody = {"pdf": {"Creator": None, "Producer": None, "CreationDate": None}, "svg": {"Date": None}}
-        canvas.savefig(file, format=form, metadata=nobody[form])
+        canvas.savefig(file, format=form, metadata=_NOBODY[form])
     return file.getvalue()
+
+
+def draw_grid(
+    scene: Comparison, read: Callable[[str], bytes], *, form: Format, venue: Venue, wide: bool = False
+) -> bytes:
+    """Return a qualitative comparison: the scene with a frame, and beside it the framed detail of every picture.
+
+    Under each stands its role and caption. Pixels are enlarged as squares. Raises `ValueError` for a scene without a
+    picture of its first role.
+    """
+    loaded = [(picture, _pixels(read(picture.artifact)) if picture.artifact else None) for picture in scene.pictures]
+    whole = loaded[0][1]
+    if whole is None:
+        raise ValueError(f"{scene.title}: the picture '{scene.pictures[0].role}' is missing from the store")
+    width = venue.text if wide else venue.column
+    # The scene takes two cells by two of a grid, the details all others, in as few rows as their width allows.
+    cells = len(loaded) + 4
+    down = max(2, math.ceil(cells / max(4, int(width // _DETAIL))))
+    across = max(4, math.ceil(cells / down))
+    places = [(row, column) for row in range(down) for column in range(across) if row > 1 or column > 1]
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RULES)  # type: ignore[arg-type]
+        side = width / across
+        close = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+        canvas = Canvas(figsize=(width, down * (side + _CAPTION)), layout=close)
+        spots = canvas.add_gridspec(down, across)
+        scene_axes = canvas.add_subplot(spots[:2, :2])
+        scene_axes.imshow(whole, cmap="gray", vmin=0, vmax=255)
+        box = scene.crop or Box(left=0.0, top=0.0, right=1.0, bottom=1.0)
+        rows, columns = whole.shape[:2]
+        frame = Rectangle(
+            (box.left * columns - 0.5, box.top * rows - 0.5),
+            (box.right - box.left) * columns,
+            (box.bottom - box.top) * rows,
+            fill=False,
+            edgecolor="#ffd400",
+            linewidth=1.2,
+        )
+        scene_axes.add_patch(frame)
+        _bare(scene_axes, scene.title)
+        for (row, column), (picture, pixels) in zip(places, loaded, strict=False):
+            axes = canvas.add_subplot(spots[row, column])
+            if pixels is None:
+                axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6)
+            else:
+                high, broad = pixels.shape[:2]
+                top, bottom = round(box.top * high), round(box.bottom * high)
+                left, right = round(box.left * broad), round(box.right * broad)
+                axes.imshow(pixels[top:bottom, left:right], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            _bare(axes, f"{_folded(picture.role, side)}\n{picture.caption or ' '}")
+        file = BytesIO()
+        canvas.savefig(file, format=form, metadata=_NOBODY[form], dpi=300)
+    return file.getvalue()
+
+
+def _folded(name: str, inches: float) -> str:
+    """Return a name that is too long for its place in two lines, if it has parts."""
+    head, slash, tail = name.partition("/" if "/" in name else ", ")
+    return f"{head}{slash.rstrip()}\n{tail}" if tail and len(name) > 22 * inches else name
+
+
+def _bare(axes: Axes, words: str) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel(words, fontsize=6, labelpad=2)
+
+
+def _pixels(content: bytes) -> np.ndarray | None:
+    return np.asarray(Image.open(BytesIO(content))) if content else None
 
 
 def as_csv(figure: Figure) -> str:

@@ -1,0 +1,96 @@
+"""The qualitative comparison: one scene as each method restores it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.record import Measured, Measurement
+from reports.grids import images, scenes
+from reports.publish import ReportError, publish_grids
+from reports.renderers import plots
+from reports.renderers.plots import VENUES
+from reports.results import gather
+from tests.reports.conftest import Sweep, quickstart, sweep_of
+
+
+@pytest.fixture(scope="module")
+def methods() -> Sweep:
+    """Two models, and of one of them two sets of weights, that restore the same photograph."""
+    base = quickstart(("denoise",))
+    records = []
+    for gain, model, weights in (
+        (0.0, "dncnn/S", "shipped"),
+        (1.0, "semanir/small", "one"),
+        (-1.0, "semanir/small", "two"),
+    ):
+        for found in base.records.values():
+            if found.cell.backend != "sdpa" or found.cell.top_k != 16:
+                continue
+            cell = found.cell.model_copy(update={"model": model, "weights": weights})
+            outcome = found.outcome
+            if found.metric == "psnr" and isinstance(outcome, Measured):
+                first = outcome.measurements[0]
+                lifted = first.model_copy(update={"samples": tuple(value + gain for value in first.samples)})
+                outcome = Measured(measurements=(Measurement.model_validate(lifted.model_dump()),))
+            records.append(found.model_copy(update={"cell": cell, "outcome": outcome}))
+    return replace(sweep_of(records), files=base.files)
+
+
+def test_methods_follow_the_truth_and_the_input_from_the_lowest_psnr_up(methods: Sweep) -> None:
+    results = gather(methods.records, methods.plan)
+    assert "camera" in images(results)
+    found = scenes(results, "camera", names={}, artifact=methods.artifact)
+    ((title, scene),) = found.items()
+    assert title == "denoise sigma=25 bundled"
+    roles = [picture.role for picture in scene.pictures]
+    assert roles == ["ground truth", "input", "semanir/small, two", "dncnn/S", "semanir/small, one"]
+    numbers = [float(picture.caption.removesuffix(" dB")) for picture in scene.pictures[2:]]
+    assert numbers == sorted(numbers)
+    assert scene.crop is not None
+
+
+def test_a_paper_calls_methods_its_own_way(methods: Sweep) -> None:
+    results = gather(methods.records, methods.plan)
+    names = {"weights": {"one": "Ours"}, "model": {"dncnn/S": "DnCNN"}}
+    (scene,) = scenes(results, "camera", names=names, artifact=methods.artifact).values()
+    assert [picture.role for picture in scene.pictures][2:] == ["semanir/small, two", "DnCNN", "Ours"]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_equal_pictures_give_equal_bytes_at_the_width_of_the_venue(methods: Sweep, wide: bool) -> None:
+    (scene,) = scenes(gather(methods.records, methods.plan), "camera", names={}, artifact=methods.artifact).values()
+    drawn = [plots.draw_grid(scene, methods.artifact, form="pdf", venue=VENUES["cvpr"], wide=wide) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert f"{72 * (6.875 if wide else 3.25):g}".encode() in drawn[0][drawn[0].index(b"/MediaBox") :][:60]
+
+
+def test_a_lost_picture_is_drawn_as_missing_and_a_lost_scene_is_an_error(methods: Sweep) -> None:
+    (scene,) = scenes(gather(methods.records, methods.plan), "camera", names={}, artifact=methods.artifact).values()
+    lost = scene.pictures[-1].artifact
+    drawn = plots.draw_grid(
+        scene, lambda name: b"" if name == lost else methods.artifact(name), form="svg", venue=VENUES["ieee"]
+    )
+    assert drawn.startswith(b"<?xml")
+    with pytest.raises(ValueError, match="the picture 'ground truth' is missing from the store"):
+        plots.draw_grid(scene, lambda name: b"", form="pdf", venue=VENUES["ieee"])
+
+
+def test_an_image_that_nobody_restored_is_named_with_those_that_are(methods: Sweep, tmp_path: Path) -> None:
+    class Store:
+        folder = artifacts = tmp_path
+
+        def plans(self) -> list[Any]:
+            return [methods.plan]
+
+        def latest(self, keys: object = None) -> Any:
+            return methods.records
+
+        def inputs(self) -> list[Any]:
+            return []
+
+    with pytest.raises(ReportError, match="no restored picture of 'barbara' in example; there are: chelsea, camera"):
+        publish_grids(Store(), tmp_path, image="barbara", form="pdf", venue="cvpr")
