@@ -70,7 +70,8 @@ def test_both_ways_to_select_keep_the_same_pairs(records: dict[str, Record]) -> 
     assert found["selection.error.torch"].samples == found["selection.error.triton"].samples == (0.0,)
     assert "selection.hot.torch" in found
     assert "selection.hot.triton" not in found
-    assert {f"dictionary.hot.{name}" for name in BACKENDS} <= found.keys()
+    waited = {name for name in BACKENDS if f"dictionary.hot.{name}" in found}
+    assert waited == set(BACKENDS) - {"triton_union"}, "union lists are for larger windows than the smoke run's"
 
 
 def test_samples_say_which_block_they_are_of(records: dict[str, Record]) -> None:

@@ -66,8 +66,8 @@ def test_a_network_of_any_dtype_agrees_within_its_tolerance(backend: str, dtype:
         assert disagreement(trial) is None
         assert trial.run().dtype == getattr(torch, dtype)
     else:
-        assert backend in ("triton", "flex")
-        assert dtype == "float64"
+        # Union lists are for larger windows than this one.
+        assert backend == "triton_union" or (backend in ("triton", "flex") and dtype == "float64")
 
 
 def test_shifted_windows_are_among_the_checked_calls() -> None:

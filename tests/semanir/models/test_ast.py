@@ -94,7 +94,7 @@ def test_the_problems_of_a_network_are_the_calls_that_it_makes(configuration: st
 
 
 @pytest.mark.parametrize("configuration", ["nano", "nano-dense"])
-@pytest.mark.parametrize("backend", [name for name in BACKENDS.names() if name != "mask"])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS.names() if name not in ("mask", "triton_union")])
 def test_every_backend_gives_the_same_network_or_says_why_not(backend: str, configuration: str) -> None:
     asked = request(configuration, height=23, width=37)
     for problem in MODEL.problems(asked):
