@@ -9,11 +9,7 @@ from semanir.attention.problem import UNION_TILE, Problem
 
 LEAST_TOKENS = 1024
 LEAST_KEYS_OF_ONE_KEPT = 16
-"""Where lists leave out a quarter of the keys or more, on trained features of six tasks: `experiments/unions`.
-
-In windows of 32 at k = 64 the tiles of 64 queries visit 0.68 of them, at k = 256 nearly all; so do they in windows of
-16 at any useful k.
-"""
+"""Where lists leave out a quarter of the keys or more, as far as it was looked at: `experiments/unions` says how far."""
 
 
 def _unsupported(problem: Problem) -> str | None:
