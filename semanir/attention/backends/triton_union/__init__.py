@@ -9,7 +9,7 @@ from semanir.attention.problem import UNION_TILE, Problem
 
 LEAST_TOKENS = 1024
 LEAST_KEYS_OF_ONE_KEPT = 16
-"""Where lists leave out a quarter of the keys or more, as far as it was looked at: `experiments/unions` says how far."""
+"""Where lists leave out a quarter of the keys or more, as far as `experiments/unions` has looked."""
 
 
 def _unsupported(problem: Problem) -> str | None:
