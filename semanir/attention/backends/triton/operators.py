@@ -129,7 +129,8 @@ def _like(q: Tensor) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.scale, ctx.window, ctx.top_k = inputs[: INPUTS.count(",") + 1]
+    tensors = inputs[:8]  # up to `factors`; after `top_k` come the union lists, which the gradient does not use
+    ctx.scale, ctx.window, ctx.top_k = inputs[8:11]
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*tensors, *output)
 
