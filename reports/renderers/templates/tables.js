@@ -36,7 +36,7 @@ function wordsOf(row) {
   return row?.classList.contains("group") ? row.textContent.trim().split(" \u00b7 ") : [];
 }
 
-class Sheet {
+class SortableTable {
   constructor(table) {
     this.table = table;
     this.merged = [...table.tBodies];
@@ -142,11 +142,11 @@ class Sheet {
   }
 }
 
-const sheets = [];
+const tables = [];
 function enhance(table) {
   if (!table.tHead || !table.tBodies.length || table.dataset.ready) return;
   table.dataset.ready = "yes";
-  sheets.push(new Sheet(table));
+  tables.push(new SortableTable(table));
 }
 // A table that nobody sees yet waits for its fold to be opened, so that large pages stand at once.
 const waiting = (table) => table.closest("details:not([open])");
@@ -158,7 +158,7 @@ document.addEventListener("toggle", (event) => {
 // A link leads to its row even where that is filtered out or folded away.
 function reveal() {
   const id = decodeURIComponent(location.hash.slice(1));
-  const hit = sheets.find(({ bodies }) => bodies.some((body) => [...body.rows].some((row) => row.id === id && row.hidden)));
+  const hit = tables.find(({ bodies }) => bodies.some((body) => [...body.rows].some((row) => row.id === id && row.hidden)));
   hit?.reset();
   const row = id && document.getElementById(id);
   for (let fold = row?.closest?.("details:not([open])"); fold; fold = fold.parentElement.closest("details:not([open])")) fold.open = true;
