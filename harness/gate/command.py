@@ -20,7 +20,8 @@ FOLDER = Path("experiments") / "gate"
 SPEC = FOLDER / "cells.yaml"
 """Not spec.yaml: every file of that name is a sweep, which `plan`, `list` and `doctor` read."""
 BASELINE = "baseline.json"
-WAIVERS = "waivers.yaml"
+WAIVERS = ".waivers.yaml"
+"""Of each spec its own: specs may name cells alike, and a loss accepted on one device is not one on another."""
 CERTIFICATES = "certificates"
 VERDICT = document.NAME
 DRAWS = 10_000
@@ -131,7 +132,7 @@ def _request(options: Options, spec: cells.GateSpec, path: Path) -> run.Request:
         timed=not options.exact,
         exactly=True,
         baseline=path.parent / BASELINE if options.exact and options.base is None else None,
-        waivers=path.parent / WAIVERS,
+        waivers=path.with_suffix(WAIVERS),
         certificates=path.parent / CERTIFICATES,
         budget_s=seconds_of(options.budget),
         seed=run.default_seed() if options.seed is None else options.seed,

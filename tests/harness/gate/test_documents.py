@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.environment import machine
 from harness.gate import cells, certificate, document, waivers
 from harness.gate.certificate import Certificate, Power, Share
-from harness.gate.command import margin_of, schema, seconds_of
+from harness.gate.command import Options, gate, margin_of, schema, seconds_of
 from harness.gate.document import CellVerdict, ExactVerdict, GateDocument, Side, WaiverShown
 from harness.gate.load import Meter
 from harness.gate.refusal import Refusal
@@ -117,7 +117,7 @@ def test_the_default_spec_checks_every_kind_of_figure_and_all_shipped_weights() 
     assert {cell.quantity for cell in spec.exact} == {"parameters", "flops", "agreement", "memory", "psnr"}
     assert {cell.weights for cell in spec.exact if cell.quantity == "psnr"} == set(cards())
     agreeing = {(cell.backend, cell.direction) for cell in spec.exact if cell.quantity == "agreement"}
-    assert {backend for backend, _ in agreeing} == {"mask", "gather", "sdpa", "triton", "flex"}
+    assert {backend for backend, _ in agreeing} == {"mask", "gather", "sdpa", "triton", "triton_union", "flex"}
     assert ("triton", "backward") in agreeing
     assert spec.static
 
@@ -171,6 +171,29 @@ def test_a_bad_waiver_is_refused_with_its_line(tmp_path: Path, change: dict[str,
     said = refused("bad_waiver", tmp_path / "waivers.yaml", WAIVER.format(**(GOOD | change)))
     assert words in said
     assert "waivers.yaml:2" in said
+
+
+def test_each_spec_has_waivers_of_its_own(tmp_path: Path) -> None:
+    options = Options(
+        repository=tmp_path,
+        base=None,
+        head="HEAD",
+        spec=tmp_path / "cells.yaml",
+        margin="",
+        budget="60m",
+        exact=False,
+        enforce=False,
+        out=None,
+        seed=None,
+    )
+    (tmp_path / "cells.yaml").write_text(SPEC.read_text())
+    wrong = tmp_path / "gpu.waivers.yaml"
+    wrong.write_text(WAIVER.format(**GOOD))
+    said: list[str] = []
+    assert gate(options, say=said.append, note=said.append).refusal == "no_repository"
+    wrong.rename(tmp_path / "cells.waivers.yaml")
+    assert gate(options, say=said.append, note=said.append).refusal == "bad_waiver"
+    assert "cells.waivers.yaml:2: waivers.1.cell: no cell 'fast-one'" in said[-1]
 
 
 def test_a_waiver_ends_by_itself(tmp_path: Path) -> None:
