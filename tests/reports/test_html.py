@@ -164,7 +164,11 @@ def test_a_report_is_built_without_torch() -> None:
 # In a browser
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+WIDTHS = [390, 1280]
+"""Of a phone and of a desk, in pixels."""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_never_scrolls_sideways(visit: Callable[..., Any], page: str, evil: Any, width: int) -> None:
     for html in (page, evil.html()):
         tab = visit(html, width)
@@ -172,10 +176,11 @@ def test_the_page_never_scrolls_sideways(visit: Callable[..., Any], page: str, e
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", WIDTHS)
 def test_a_number_tells_its_cell_and_the_command_when_it_is_tapped(
-    visit: Callable[..., Any], page: str, whole: Any
+    visit: Callable[..., Any], page: str, whole: Any, width: int
 ) -> None:
-    tab = visit(page, 390)
+    tab = visit(page, width)
     number = tab.locator("td.number a").first
     cell = number.get_attribute("href").removeprefix("#cell-")
     number.click()
@@ -189,8 +194,32 @@ def test_a_number_tells_its_cell_and_the_command_when_it_is_tapped(
 def test_pictures_of_one_scene_take_each_others_place_when_enlarged(visit: Callable[..., Any], page: str) -> None:
     tab = visit(page)
     tab.locator("button.pair").first.click()
-    shown = tab.locator("#viewer img")
+    shown = tab.locator("#viewer img").first
     before = shown.get_attribute("src")
     tab.locator("#viewer .choices button", has_text="restored").click()
     assert shown.get_attribute("src") != before
     assert "restored" in shown.get_attribute("alt")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_picture_slides_over_the_first_of_its_scene(visit: Callable[..., Any], page: str, width: int) -> None:
+    tab = visit(page, width)
+    tab.locator("button.pair", has=tab.locator("[data-role=restored]")).first.click()
+    slider, line = tab.locator("#viewer .slider"), tab.locator("#viewer input[type=range]")
+    assert line.is_hidden()
+    tab.get_by_role("button", name="Slide over degraded").click()
+    assert slider.locator("b").all_inner_texts() == ["degraded", "restored"]
+    box = slider.bounding_box()
+    assert 0 <= box["x"]
+    assert box["x"] + box["width"] <= width
+    assert box["width"] / box["height"] == pytest.approx(1, abs=0.01)
+    at = "() => getComputedStyle(document.querySelector('#viewer .slider')).getPropertyValue('--at')"
+    tab.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    assert 20 <= int(tab.evaluate(at).rstrip("%")) <= 30
+    shown = slider.locator("img").first.get_attribute("src")
+    for _ in range(5):
+        tab.keyboard.press("ArrowRight")
+    assert 25 <= int(tab.evaluate(at).rstrip("%")) <= 35
+    assert slider.locator("img").first.get_attribute("src") == shown
+    tab.get_by_role("button", name="Slide over degraded").click()
+    assert line.is_hidden()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_the_page_is_one_file_with_a_handle_for_every_view(
     out = publish_restored(setup, [picture(width=600, height=400), picture("b.png")], [], tmp_path / "restored.html")
     tags = Tags(out.read_text(encoding="utf-8"))
     assert not tags.open
-    assert sum(attributes.get("type") == "range" for _, attributes in tags.found) == 3
+    assert sum(" or " in attributes.get("aria-label", "") for tag, attributes in tags.found if tag == "input") == 3
     shown = [attributes for tag, attributes in tags.found if tag == "img" and "src" in attributes]
     assert len(shown) == 6
     assert all(each["src"].startswith("data:image/png;base64,") and each["alt"] for each in shown)
@@ -164,3 +165,22 @@ def test_the_page_is_built_without_torch() -> None:
     code = "import sys, reports.publish; print({'torch', 'triton'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+# In a browser
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_line_between_both_pictures_is_drawn_by_mouse_and_keyboard(
+    setup: Restoration, picture: Callable[..., Restored], visit: Callable[..., Any], tmp_path: Path, width: int
+) -> None:
+    out = publish_restored(setup, [picture(width=1000, height=800)], [], tmp_path / "restored.html")
+    tab = visit(out.read_text(encoding="utf-8"), width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    line = tab.locator(".slider input").first
+    box = line.bounding_box()
+    line.click(position={"x": box["width"] * 0.9, "y": box["height"] / 2})
+    at = "() => document.querySelector('.slider').style.getPropertyValue('--at')"
+    assert 85 <= int(tab.evaluate(at).rstrip("%")) <= 95
+    tab.keyboard.press("Home")
+    assert tab.evaluate(at) == "0%"

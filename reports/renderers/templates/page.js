@@ -35,12 +35,16 @@ function explain(link) {
 }
 
 function enlarge(button) {
-  const pictures = [...button.closest(".triple").querySelectorAll(".whole img")];
-  const image = viewer.querySelector("img"), choices = viewer.querySelector(".choices");
+  const pictures = [...button.closest(".triple").querySelectorAll(".whole img")], [first] = pictures;
+  const slider = viewer.querySelector(".slider"), compare = viewer.querySelector(".compare");
+  const [image, before] = slider.querySelectorAll("img"), [nameBefore, name] = slider.querySelectorAll("b");
   const show = (picture) => {
     image.src = picture.src;
     image.alt = picture.alt;
-    choices.replaceChildren(...pictures.map((each) => {
+    name.textContent = picture.dataset.role;
+    slider.style.setProperty("--wide", picture.getAttribute("width"));
+    slider.style.setProperty("--high", picture.getAttribute("height"));
+    viewer.querySelector(".choices").replaceChildren(...pictures.map((each) => {
       const choice = document.createElement("button");
       choice.type = "button";
       choice.textContent = each.dataset.role;
@@ -49,10 +53,23 @@ function enlarge(button) {
       return choice;
     }));
     viewer.onkeydown = (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const step = event.target.type === "range" ? 0 : { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (step) show(pictures[(pictures.indexOf(picture) + step + pictures.length) % pictures.length]);
     };
   };
+  const slide = (on) => {
+    slider.classList.toggle("whole", !on);
+    slider.style.setProperty("--at", "50%");
+    slider.querySelector("input").value = 50;
+    compare.setAttribute("aria-pressed", String(on));
+  };
+  before.src = first.src;
+  before.alt = first.alt;
+  nameBefore.textContent = first.dataset.role;
+  compare.textContent = `Slide over ${first.dataset.role}`;
+  compare.hidden = pictures.length < 2;
+  compare.onclick = () => slide(slider.classList.contains("whole"));
+  slide(false);
   show(button.querySelector("img"));
   viewer.showModal();
 }
