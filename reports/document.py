@@ -190,6 +190,10 @@ class Box:
     bottom: float
 
 
+ERROR_GAIN = 8
+"""What errors are multiplied by to be seen: 32 levels of 255, an eighth of the range, are white."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A picture in the store, or the reason why there is none."""
@@ -198,6 +202,8 @@ class Picture:
     """As in `degraded`."""
     artifact: str = ""
     """Name in the store's artifacts; empty where there is none."""
+    target: str = ""
+    """Name of a picture of the same size: how far each pixel is from it, times `ERROR_GAIN`, is shown."""
     caption: str = ""
     cell: str = ""
     reason: str = ""

@@ -14,6 +14,7 @@ from reports.crops import busiest_box
 from reports.curves import alike, bars, lines
 from reports.dictionaries import dictionaries
 from reports.document import (
+    ERROR_GAIN,
     Axis,
     Badge,
     Block,
@@ -263,7 +264,9 @@ class _Story:
             else Picture(role=role, cell=cell, reason=missing if role == "restored" else "no picture was kept")
             for role in _ROLES
         )
-        target = files.get(f"target:{name}")
+        restored, target = (files.get(f"{role}:{name}", "") for role in ("restored", "target"))
+        if restored and target:
+            pictures += (Picture(role="error", artifact=restored, target=target, caption=f"× {ERROR_GAIN}", cell=cell),)
         content = artifact(target) if target and artifact else b""
         crop = busiest_box(content) if content else None
         return Comparison(title=name, pictures=pictures, crop=crop)
@@ -276,6 +279,8 @@ class _Story:
         shown = len(self.scenes) if restored else 1
         which = in_words(self.shown.cell, self.axes) or "the one cell"
         caption = f"From {which}. The frame marks the detail beside each picture: where the target varies most."
+        if restored:
+            caption += f" Error: how far each pixel is from the target, times {ERROR_GAIN}."
         yield Gallery(caption=caption, comparisons=self.scenes[:shown])
         if others := self.scenes[shown:]:
             more = Gallery(caption="", comparisons=others)

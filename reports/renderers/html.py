@@ -5,15 +5,15 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from importlib.resources import files
 from io import BytesIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
+from PIL import Image, ImageChops
 
-from reports.document import Box, Column, Document, Entry, Group, Picture, Table
+from reports.document import ERROR_GAIN, Box, Column, Document, Entry, Group, Picture, Table
 from reports.renderers import dictionaries, figures, timelines
 
 _LARGEST_SIDE = 640
@@ -33,7 +33,7 @@ def render(document: Document, *, artifact: Callable[[str], bytes]) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    pictures = cache(lambda name: _Loaded.read(artifact(name)))
+    pictures = cache(lambda name, target: _Loaded.read(artifact(name), artifact(target) if target else None))
     environment.globals.update(
         kind_of=lambda block: type(block).__name__,
         families_of=_families,
@@ -82,11 +82,14 @@ class _Loaded:
     whole: str = ""
 
     @classmethod
-    def read(cls, content: bytes) -> _Loaded:
-        if not content:
+    def read(cls, content: bytes, target: bytes | None) -> _Loaded:
+        if not content or target == b"":
             return cls(None)
         image = Image.open(BytesIO(content))
         image.load()
+        if target is not None:
+            image = _errors(image, Image.open(BytesIO(target)))
+            content = _png(image)
         if max(image.size) <= _LARGEST_SIDE:
             return cls(image, _uri(content))
         small = image.copy()
@@ -109,8 +112,14 @@ class _Look:
     reason: str = "the picture is missing from the store"
 
 
-def _look(picture: Picture, crop: Box | None, pictures: Callable[[str], _Loaded]) -> _Look:
-    loaded = pictures(picture.artifact) if picture.artifact else _Loaded(None)
+def _errors(image: Image.Image, target: Image.Image) -> Image.Image:
+    """Return how far each pixel is from its target, times `ERROR_GAIN`: of a colour's channels the farthest."""
+    channels = ImageChops.difference(image, target.convert(image.mode)).split()
+    return reduce(ImageChops.lighter, channels).point(lambda level: min(255, ERROR_GAIN * level))
+
+
+def _look(picture: Picture, crop: Box | None, pictures: Callable[[str, str], _Loaded]) -> _Look:
+    loaded = pictures(picture.artifact, picture.target) if picture.artifact else _Loaded(None)
     if loaded.image is None:
         return _Look(reason=picture.reason or _Look.reason)
     width, height = loaded.image.size

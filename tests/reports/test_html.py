@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
+from reports.document import Gallery, blocks_of
 
 EVIL = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>"
 
@@ -133,11 +138,38 @@ def test_a_picture_that_is_lost_is_named_and_no_crash(small: Any) -> None:
     assert "the picture is missing from the store" in replace(small, files={}).html()
 
 
+def _shown(html: str, role: str) -> list[np.ndarray]:
+    """Return the pixels of the pictures in one role."""
+    uris = [each["src"] for tag, each in Tags(html).found if tag == "img" and each.get("data-role") == role]
+    return [np.asarray(Image.open(io.BytesIO(b64decode(uri.partition(",")[2])))).astype(int) for uri in uris]
+
+
+def test_errors_are_seen_where_a_restored_picture_is_off(small: Any) -> None:
+    (restored,), targets, (error,) = (_shown(small.html(), role) for role in ("restored", "target", "error"))
+    assert len(targets) == 2  # the other task has no weights: nothing is restored, nothing is off
+    off = abs(restored - targets[0])
+    assert off.max() > 10
+    assert np.array_equal(error, np.minimum(255, 8 * off))
+
+
+def test_an_error_of_colours_is_that_of_the_farthest(small: Any) -> None:
+    (name,) = {
+        picture.artifact
+        for _, block in blocks_of(small.document())
+        if isinstance(block, Gallery)
+        for picture in block.comparisons[0].pictures
+        if picture.target
+    }
+    file = io.BytesIO()
+    Image.new("RGB", (144, 144), (10, 20, 30)).save(file, "PNG")
+    other = io.BytesIO()
+    Image.new("RGB", (144, 144), (12, 15, 31)).save(other, "PNG")
+    files = dict.fromkeys(small.files, other.getvalue()) | {name: file.getvalue()}
+    (error,) = _shown(replace(small, files=files).html(), "error")
+    assert set(error.ravel()) == {8 * 5}
+
+
 def test_large_pictures_are_reduced(small: Any) -> None:
-    import io
-
-    from PIL import Image
-
     noise = Image.effect_noise((1500, 900), 60)
     file = io.BytesIO()
     noise.save(file, "PNG")
@@ -210,7 +242,7 @@ def test_a_picture_slides_over_the_first_of_its_scene(visit: Callable[..., Any],
     tab.get_by_role("button", name="Slide over degraded").click()
     assert slider.locator("b").all_inner_texts() == ["degraded", "restored"]
     box = slider.bounding_box()
-    assert 0 <= box["x"]
+    assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
     assert box["width"] / box["height"] == pytest.approx(1, abs=0.01)
     at = "() => getComputedStyle(document.querySelector('#viewer .slider')).getPropertyValue('--at')"

@@ -35,7 +35,7 @@ function explain(link) {
 }
 
 function enlarge(button) {
-  const pictures = [...button.closest(".triple").querySelectorAll(".whole img")], [first] = pictures;
+  const pictures = [...button.closest(".pictures-in-row").querySelectorAll(".whole img")], [first] = pictures;
   const slider = viewer.querySelector(".slider"), compare = viewer.querySelector(".compare");
   const [image, before] = slider.querySelectorAll("img"), [nameBefore, name] = slider.querySelectorAll("b");
   const show = (picture) => {
