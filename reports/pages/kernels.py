@@ -23,6 +23,7 @@ from reports.document import (
     Document,
     Entry,
     Facts,
+    Figures,
     Group,
     Row,
     Section,
@@ -30,6 +31,7 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.kernel_curves import against_k, against_tokens
 from reports.origin import again, provenance
 from reports.quantities import brief
 from reports.results import Result, arrange, axis_values, counted, gather, listed, reason, state
@@ -216,10 +218,17 @@ def build(
     found = [record for result in results for record in result.records.values() if record]
     counts = Counter(state(record) for result in results for record in result.records.values())
     sections = [Section(title="Figures to reach", anchor="goals", blocks=(_goal_table(contests),))]
+    everybody = sorted({name for each in contests for quantity in _QUANTITIES for name in each.contenders(quantity)})
     for window in axis_values(results, "window"):
         of_window = [each for each in contests if each.result.cell.window == window]
         if any(each.sizes for each in of_window):
-            sections.append(_section(of_window, baseline))
+            sections.append(_section(of_window, baseline, everybody))
+    along = {
+        title: tuple(against_tokens(contests, quantity, title, everybody))
+        for quantity, (_, title, _) in _QUANTITIES.items()
+    }
+    if figures := tuple(Figures(figures=found) for found in along.values() if found):
+        sections.append(Section(title="Against N", anchor="against-n", blocks=figures))
     sections.append(Section(title="Not timed, and why", anchor="absences", blocks=tuple(_absences(contests))))
     sections.append(again(results, store_name))
     words: dict[State, str] = {"skipped": "skipped", "failed": "failed", "missing": "not run yet"}
@@ -358,7 +367,7 @@ def _read(goal: Goal, contest: Contest) -> float | str:
             return median(first.samples) / median(last.samples)
 
 
-def _section(contests: Sequence[Contest], baseline: str | None) -> Section:
+def _section(contests: Sequence[Contest], baseline: str | None, everybody: Sequence[str]) -> Section:
     blocks: list[Block] = []
     for quantity, (metric, title, hint) in _QUANTITIES.items():
         asked = [each for each in contests if metric in each.result.records]
@@ -367,6 +376,8 @@ def _section(contests: Sequence[Contest], baseline: str | None) -> Section:
         if names := sorted({name for each in asked for name in each.contenders(quantity)}):
             reference = baseline or asked[0].result.cell.backend
             blocks += _Tables(quantity, title, hint, asked, names, reference).blocks()
+            if figures := tuple(against_k(asked, quantity, title, everybody)):
+                blocks.append(Figures(figures=figures))
     window, tokens = contests[0].result.cell.window, contests[0].tokens
     return Section(title=f"N = {tokens}, windows of {window}", anchor=f"n-{tokens}", blocks=tuple(blocks))
 

@@ -8,7 +8,7 @@ import pytest
 from harness.catalogs import BACKENDS
 from harness.contest.names import QUANTITIES, absence
 from harness.record import Cell, Measured, Measurement, Skipped
-from reports.document import Details, Document, Entry, Section, Table
+from reports.document import Details, Document, Entry, Figure, Figures, Section, Table
 from reports.pages import kernels
 from reports.pages.kernels import Goal, build, goals
 from reports.renderers import html, markdown
@@ -235,3 +235,46 @@ def test_the_page_renders_and_tells_reasons_and_clocks(document: Callable[..., D
     assert "1900 to 1980 MHz" in page
     assert "out of luck: it was" in page
     assert f"semanir-bench cell {CELL.id} --rerun --diff --store runs/a" in page
+
+
+def figures(section: Section) -> dict[str, Figure]:
+    return {each.title: each for block in section.blocks if isinstance(block, Figures) for each in block.figures}
+
+
+def drawn(figure: Figure) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Return where the points of each panel's series stand."""
+    return {
+        (panel.title, series.label): [(point.x, point.y) for point in series.points]
+        for panel in figure.panels
+        for series in panel.series
+    }
+
+
+def test_times_hot_and_cold_and_memory_are_drawn_against_k(document: Callable[..., Document]) -> None:
+    cells = [CELL.model_copy(update={"top_k": k}) for k in (64, 128, 256)]
+    page = document(*((cell, outcome(1.0 + i)) for i, cell in enumerate(cells)))
+    found = figures(section(page, "n-1024"))
+    assert list(found) == ["forward: time against k", "forward: memory against k"]
+    hot, cold = "bfloat16 · caches hot", "bfloat16 · caches cold"
+    assert drawn(found["forward: time against k"]) == {
+        (hot, "mask"): [(64, 20), (128, 20), (256, 20)],
+        (hot, "triton"): [(64, 1), (128, 2), (256, 3)],
+        (cold, "triton"): [(64, 1.1), (128, 2.2), (256, 1.1 * 3)],
+    }
+    assert drawn(found["forward: memory against k"]) == {("bfloat16", "triton"): [(k, 21.1) for k in (64, 128, 256)]}
+    (mask, triton), _ = (panel.series for panel in found["forward: time against k"].panels)
+    assert mask.style != triton.style
+    assert (triton.points[0].low, triton.points[0].high) == (1, 2)
+    assert triton.points[0].cells == (cells[0].id,)
+    assert "against-n" not in [each.anchor for each in page.sections]
+    assert "caches cold" in html.render(page, artifact=lambda name: b"")
+
+
+def test_against_n_each_window_stands_with_the_k_nearest_to_a_quarter(document: Callable[..., Document]) -> None:
+    sizes = {(8, 16): 1.0, (16, 16): 9.0, (16, 64): 2.0, (32, 256): 4.0, (32, 512): 9.0}
+    cells = {CELL.model_copy(update={"window": window, "top_k": k}): ms for (window, k), ms in sizes.items()}
+    page = document(*((cell, outcome(ms)) for cell, ms in cells.items()))
+    time = figures(section(page, "against-n"))["forward: time against N"]
+    assert drawn(time)["bfloat16 · caches hot", "triton"] == [(64, 1), (256, 2), (1024, 4)]
+    assert time.note.startswith("k is 16 at 64, 64 at 256, 256 at 1024")
+    assert time.x.ticks == ((64, "64"), (256, "256"), (1024, "1024"))
