@@ -28,8 +28,8 @@ _CACHES: Mapping[Kind, str] = {"hot": "caches hot", "cold": "caches cold"}
 def against_k(contests: Sequence[Contest], quantity: str, title: str, names: Sequence[str]) -> Iterator[Figure]:
     """Yield time and memory against k, of contests in windows of one size; nothing where k does not vary.
 
-    `quantity` is one of the kernels page, `title` what it is called there. `names` are all contenders of the page: their
-    places choose the colours.
+    `quantity` is one of the kernels page, `title` what it is called there. `names` are all contenders of the page;
+    their places choose the colours.
     """
     yield from _figures(contests, quantity, title, names, along="k", place=lambda contest: contest.result.cell.top_k)
 

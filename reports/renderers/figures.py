@@ -78,7 +78,7 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
 def _lines(figure: Figure, panel: Panel, low: float, high: float) -> str:
     ticks = _log_ticks(low, high) if figure.y.log else round_ticks(low, high)
     low, high = ticks[0], ticks[-1]
-    texts = _labels(ticks)
+    texts = [in_full(tick) for tick in ticks] if figure.y.log else _labels(ticks)
     left = 8 + _DIGIT * max(map(len, texts))
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
 
@@ -119,7 +119,7 @@ def _chosen_ticks(figure: Figure) -> list[tuple[float, str]]:
     steps = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     start = max(i for i, step in enumerate(steps) if step <= low * (1 + 1e-9))
     end = min(i for i, step in enumerate(steps) if step >= high * (1 - 1e-9))
-    return [(step, f"{step:g}") for step in steps[start : max(end, start + 1) + 1]]
+    return [(step, in_full(step)) for step in steps[start : max(end, start + 1) + 1]]
 
 
 def _curve(series: Series, figure: Figure, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> str:
@@ -346,6 +346,11 @@ def _labels(ticks: Sequence[float]) -> list[str]:
         return [f"{tick:.3g}" for tick in ticks]
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return [f"{tick:.{digits}f}".replace("-", "−") for tick in ticks]
+
+
+def in_full(tick: float) -> str:
+    """Return the label of a tick on a logarithmic axis: written out up to a million, as 10,000."""
+    return f"{tick:,.0f}" if 1 <= tick < 1e6 else f"{tick:g}"
 
 
 def _decimals(largest: float) -> int:

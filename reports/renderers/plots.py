@@ -23,7 +23,7 @@ from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from reports.document import Axis, Box, Comparison, Figure, Panel, Point, Series
-from reports.renderers.figures import legend
+from reports.renderers.figures import in_full, legend
 
 Format = Literal["pdf", "svg"]
 
@@ -237,14 +237,14 @@ def _lines(axes: Axes, figure: Figure, panel: Panel) -> None:
         axes.set_xscale("log")
     if figure.y.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(lambda value, _: in_full(value))
     elif figure.y.zero:
         axes.set_ylim(bottom=0)
     if figure.x.ticks:
         axes.set_xticks([x for x, _ in figure.x.ticks], [text for _, text in figure.x.ticks])
     elif figure.x.log:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_major_formatter(lambda value, _: in_full(value))
     axes.minorticks_off()
     if not figure.y.log:
         axes.locator_params(axis="y", nbins=6)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.document import Axis, Figure, Panel, Point, Series
-from reports.renderers.figures import HEIGHT, MARKERS, STRIP_WIDTH, WIDTH, draw, legend, round_ticks, swatch
+from reports.renderers.figures import HEIGHT, MARKERS, STRIP_WIDTH, WIDTH, draw, in_full, legend, round_ticks, swatch
 
 FINITE = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False)
 
@@ -90,7 +90,7 @@ def test_labels_are_escaped() -> None:
 def test_a_log_axis_labels_powers_of_ten() -> None:
     points = (Point(x=1, y=2), Point(x=2, y=3000))
     ((_, svg),) = draw(figure("lines", Series(label="a", style=0, points=points), log=True))
-    assert all(f">{10**power}</text>" in svg for power in range(5))
+    assert all(f">{10**power:,}</text>" in svg for power in range(5))
 
 
 def test_a_point_says_its_series_its_place_and_its_value() -> None:
@@ -194,3 +194,10 @@ def test_one_stretched_sample_does_not_squeeze_the_others() -> None:
     first, last = numbers(svg, "cx")
     assert last - first > STRIP_WIDTH / 2
     assert ">1.0</text>" in svg
+
+
+@pytest.mark.parametrize(
+    ("tick", "text"), [(0.01, "0.01"), (1, "1"), (200, "200"), (1e4, "10,000"), (5e5, "500,000"), (1e6, "1e+06")]
+)
+def test_ticks_of_a_logarithmic_axis_are_written_out(tick: float, text: str) -> None:
+    assert in_full(tick) == text
