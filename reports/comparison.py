@@ -13,7 +13,7 @@ import numpy as np
 from harness.catalogs import METRICS
 from harness.record import Cell, Measured, Measurement, Record
 from reports.document import Badge, Block, Column, Document, Entry, Facts, Group, Row, Section, Table, Text
-from reports.origin import in_short
+from reports.machines import in_short
 from reports.paired import Difference, compare, holm
 from reports.results import counted, in_words, listed, reason, varying_cells
 

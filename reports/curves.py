@@ -8,8 +8,9 @@ from dataclasses import replace
 from statistics import fmean
 
 from reports.document import Axis, Figure, Panel, Point, Series
+from reports.machines import by_machine
 from reports.marks import Value
-from reports.quantities import Read
+from reports.quantities import Read, latency_ms, peak_mib
 from reports.results import AXES, Result, axis_values, in_words, label, listed, phrase, value_text, varying
 
 _ALONG = ("top_k", "window", "image_size", "batch", "images")
@@ -138,6 +139,23 @@ def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figur
         panels=(Panel(series=tuple(found)),),
         note=f"bar: the largest over {' and '.join(others)}; line: its range" if others else "",
     )
+
+
+def cost_figures(results: Sequence[Result]) -> Iterator[Figure]:
+    """Yield latency along an axis and peak memory per backend, of each machine by itself."""
+    for name, members in by_machine(results, "latency"):
+        y = Axis(label="latency", unit="ms", zero=True)
+        if figure := lines(members, latency_ms, title=named("Latency", name), y=y):
+            yield figure
+    for name, members in by_machine(results, "memory"):
+        y = Axis(label="peak memory", unit="MiB")
+        if figure := bars(members, peak_mib, title=named("Memory", name), y=y):
+            yield figure
+
+
+def named(what: str, machine: str) -> str:
+    """Return what is measured, with the machine where there is more than one."""
+    return f"{what} ({machine})" if machine else what
 
 
 def alike(results: Sequence[Result], read: Read, axis: str) -> bool:

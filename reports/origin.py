@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.record import Environment, Record
+from harness.record import Record
 from reports.document import Column, Details, Entry, Group, Row, Section, Table, Text
+from reports.machines import in_short
 from reports.results import Result, counted, in_words, varying
 
 if TYPE_CHECKING:
@@ -24,18 +25,6 @@ def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str,
     yield "machine", "; ".join(machines) or "none yet"
     yield "commit", ", ".join(commits) or "none yet"
     yield "spec", plan.digest
-
-
-def in_short(machine: Environment) -> str:
-    """Name a machine by its processor and, as far as they are known, its cores, memory and accelerator."""
-    parts = [machine.cpu]
-    if machine.cores is not None:
-        parts.append(f"{machine.cores} cores")
-    if machine.memory_gib is not None:
-        parts.append(f"{machine.memory_gib:.0f} GiB")
-    if machine.device not in ("cpu", "unknown"):
-        parts.append(machine.device)
-    return ", ".join(parts)
 
 
 def again(results: Sequence[Result], store_name: str) -> Section:

@@ -11,6 +11,7 @@ from typing import Literal
 from harness.catalogs import METRICS
 from harness.record import Measured, Measurement, Record
 from reports.document import Column, Entry
+from reports.machines import machines
 from reports.marks import Better, Value, marks
 from reports.results import AXES, Result
 
@@ -47,7 +48,7 @@ def quantities(results: Sequence[Result], baseline: str | None) -> list[Quantity
         "ssim": lambda: _quality(results, "ssim", "SSIM", "", "{:.4f}"),
         "latency": lambda: _latency(results, baseline),
         "flops": lambda: _flops(results),
-        "memory": lambda: [_memory()],
+        "memory": lambda: _memory(results),
         "agreement": lambda: [_agreement()],
         "degraded": list,
         "pictures": list,
@@ -167,7 +168,7 @@ def _quality(results: Sequence[Result], metric: str, title: str, unit: str, form
         family = f"quality ({protocol})" if len(protocols) > 1 else "quality"
 
         def add(label: str, form: str, hint: str, read: Read, protocol: str = protocol, family: str = family) -> None:
-            read = _made_by(lambda record: record.protocol, protocol, metric, read, "judged by another protocol")
+            read = _made_by(metric, read, {"judged by another protocol": lambda record: record.protocol == protocol})
             common = Quantity(label=label, unit=unit, family=family, form=form, hint=hint, read=read)
             found.append(replace(common, better="higher", rivals="table"))
 
@@ -182,13 +183,16 @@ def _measured(results: Iterable[Result], metric: str) -> Iterator[Record]:
     return (record for record in found if record and isinstance(record.outcome, Measured))
 
 
-def _made_by(rule_of: Callable[[Record], str], rule: str, metric: str, read: Read, otherwise: str) -> Read:
-    """Keep what was measured by other rules out of a column, with `otherwise` as the reason."""
+def _made_by(metric: str, read: Read, rules: Mapping[str, Callable[[Record], bool]]) -> Read:
+    """Keep out of a column what was measured otherwise, with the reason of the first rule that it breaks."""
 
     def made(result: Result) -> Value | str:
         record = result.records.get(metric)
-        measured = record is not None and isinstance(record.outcome, Measured)
-        return otherwise if record and measured and rule_of(record) != rule else read(result)
+        if record is not None and isinstance(record.outcome, Measured):
+            for otherwise, holds in rules.items():
+                if not holds(record):
+                    return otherwise
+        return read(result)
 
     return made
 
@@ -225,13 +229,21 @@ def _over_images(found: Measurement) -> str:
 
 
 def _latency(results: Sequence[Result], baseline: str | None) -> list[Quantity]:
-    rules = sorted({record.timing for record in _measured(results, "latency")})
+    runs = sorted({(each.timing, each.environment.machine_class) for each in _measured(results, "latency")})
+    runs = runs or [("", "")]
+    timings = {timing: f"rule {timing[:6]}" for timing, _ in runs}
+    names = machines(results, "latency") or {"": ""}
     found = []
-    for rule in rules or [""]:
-        family = f"latency (rule {rule[:6]})" if len(rules) > 1 else "latency"
+    for timing, machine in runs:
+        said = [timings[timing]] * (len(timings) > 1) + [names[machine]] * (len(names) > 1)
+        family = f"latency ({'; '.join(said)})" if said else "latency"
 
-        def timed(read: Read, rule: str = rule) -> Read:
-            return _made_by(lambda record: record.timing, rule, "latency", read, "timed under another rule")
+        def timed(read: Read, timing: str = timing, machine: str = machine) -> Read:
+            rules = {
+                "timed under another rule": lambda record: record.timing == timing,
+                "timed on another machine": lambda record: record.environment.machine_class == machine,
+            }
+            return _made_by("latency", read, rules)
 
         if baseline is not None:
             ratio, unit = timed(_ratio_to(baseline, results)), f"× {baseline}"
@@ -328,9 +340,25 @@ def _flops(results: Sequence[Result]) -> list[Quantity]:
     ]
 
 
-def _memory() -> Quantity:
+def _memory(results: Sequence[Result]) -> list[Quantity]:
     hint = "peak of one pass above network, input and a warm-up; one process a cell, so a few MiB are noise"
-    return Quantity(label="peak", unit="MiB", family="memory", hint=hint, read=peak_mib, form="{:.1f}")
+    names = machines(results, "memory") or {"": ""}
+
+    def peak(machine: str) -> Read:
+        rule = {"measured on another machine": lambda record: record.environment.machine_class == machine}
+        return _made_by("memory", peak_mib, rule)
+
+    return [
+        Quantity(
+            label="peak",
+            unit="MiB",
+            family=f"memory ({name})" if len(names) > 1 else "memory",
+            hint=hint,
+            read=peak(machine),
+            form="{:.1f}",
+        )
+        for machine, name in names.items()
+    ]
 
 
 def _agreement() -> Quantity:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.record import Failed, Measured, Measurement, Record
 from reports.crops import busiest_box
-from reports.curves import alike, bars, lines
+from reports.curves import alike, cost_figures, lines, named
 from reports.dictionaries import dictionaries
 from reports.document import (
     ERROR_GAIN,
@@ -38,6 +38,7 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.machines import by_machine
 from reports.marks import Value
 from reports.origin import again, provenance
 from reports.pareto import against_best, front
@@ -47,7 +48,6 @@ from reports.quantities import (
     entries,
     latency_ms,
     mean_psnr,
-    peak_mib,
     plainest,
     quantities,
 )
@@ -292,12 +292,14 @@ class _Story:
         read = against_best(self.results, _psnr_of_images)
         sure = "whisker: 95 % interval of the difference to the best, image by image" if not pool else ""
         decibel = Axis(label="PSNR", unit="dB")
-        found = (
+        found = [
             lines(self.results, read, title="PSNR", y=decibel, pool=pool, size=(_gflop, "GFLOP spent"), said=sure),
-            front(self.results, read, latency_ms, y=decibel, x=Axis(label="latency", unit="ms", log=True)),
-            lines(self.results, latency_ms, title="Latency", y=Axis(label="latency", unit="ms", zero=True)),
-            bars(self.results, peak_mib, title="Memory", y=Axis(label="peak memory", unit="MiB")),
-        )
+            *(
+                front(members, read, latency_ms, y=decibel, x=Axis(label=named("latency", name), unit="ms", log=True))
+                for name, members in by_machine(self.results, "latency")
+            ),
+            *cost_figures(self.results),
+        ]
         return (figure for figure in found if figure is not None)
 
     def _per_image(self) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.record import Record
-from reports.curves import bars, lines, position_of
+from reports.curves import cost_figures, position_of
 from reports.document import (
     Axis,
     Badge,
@@ -33,7 +33,7 @@ from reports.document import (
 )
 from reports.origin import again, provenance
 from reports.paired import Difference, holm
-from reports.quantities import brief, entries, latency_ms, peak_mib, plainest, quantities
+from reports.quantities import brief, entries, plainest, quantities
 from reports.results import Result, counted, gather, in_words, label, listed, phrase, state, value_text
 from reports.trained import FIXED, METRIC, Compared, Comparison, Place, Seed, arm_of, at_words, comparisons, spread_of
 
@@ -425,11 +425,7 @@ class _Story:
 
     def _cost_figures(self) -> Iterator[Figure]:
         shown = [place.shown for place in self.it.places]
-        found = (
-            lines(shown, latency_ms, title="Latency", y=Axis(label="latency", unit="ms", zero=True)),
-            bars(shown, peak_mib, title="Memory", y=Axis(label="peak memory", unit="MiB")),
-        )
-        return (figure for figure in found if figure is not None)
+        return cost_figures(shown)
 
 
 def _side_by_side(figures: Iterator[Figure]) -> Iterator[Block]:

@@ -25,8 +25,8 @@ from reports.document import (
     Table,
     Text,
 )
+from reports.machines import in_short
 from reports.marks import Value
-from reports.origin import in_short
 from reports.quantities import Quantity, Read, entries
 from reports.results import Result, counted, gather
 

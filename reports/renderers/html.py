@@ -85,7 +85,7 @@ class _Loaded:
     def read(cls, content: bytes, target: bytes | None) -> _Loaded:
         if not content or target == b"":
             return cls(None)
-        image = Image.open(BytesIO(content))
+        image: Image.Image = Image.open(BytesIO(content))
         image.load()
         if target is not None:
             image = _errors(image, Image.open(BytesIO(target)))

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
-from reports.document import Block, Details, Document, Figures, Gallery, Section, Table, Text
+from reports.document import Block, Details, Document, Figures, Gallery, Section, Table, Text, blocks_of
 from reports.results import listed
+from tests.reports.conftest import MACHINE
 
 
 def cell_with(**fields: Any) -> Cell:
@@ -97,6 +98,33 @@ def test_times_under_unlike_rules_share_no_column(timed: Callable[..., Any], mak
         "10.0",
         "timed under another …",
     ]
+
+
+def test_numbers_of_two_machines_share_no_column_and_no_figure(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    here, there = (MACHINE.model_copy(update={"machine_class": f"{i}" * 16, "cpu": f"CPU {i}"}) for i in (1, 2))
+    records = [
+        make_record(cell_with(backend=backend, top_k=k), metric, measured(name, unit, 10 * k), environment=machine)
+        for k, machine in ((8, here), (16, here), (32, there), (64, there))
+        for backend in ("mask", "sdpa")
+        for metric, name, unit in (("latency", "latency", "ms"), ("memory", "memory.peak", "MiB"))
+    ]
+    document = make_sweep(records).document()
+    table = main_table(document)
+    for family, label, otherwise in (
+        ("latency", "median", "timed on another machine"),
+        ("memory", "peak", "measured on another machine"),
+    ):
+        first = column(table, label, f"{family} (CPU 1, 2 cores, 16 GiB)")
+        assert [entry.value or entry.reason for entry in first] == [80, 80, 160, 160, *[otherwise] * 4]
+        second = column(table, label, f"{family} (CPU 2, 2 cores, 16 GiB)")
+        assert [entry.value or entry.reason for entry in second] == [*[otherwise] * 4, 320, 320, 640, 640]
+    figures = [each for _, block in blocks_of(document) if isinstance(block, Figures) for each in block.figures]
+    latency = [each for each in figures if each.title.startswith("Latency")]
+    assert [each.title for each in latency] == [f"Latency (CPU {i}, 2 cores, 16 GiB) against k" for i in (1, 2)]
+    assert [sorted({p.x for s in each.panels[0].series for p in s.points}) for each in latency] == [[8, 16], [32, 64]]
+    assert sum(each.title.startswith("Memory (CPU") for each in figures) == 2
 
 
 def test_values_of_unlike_protocols_share_no_column(
