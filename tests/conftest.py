@@ -17,6 +17,7 @@ import semanir.attention.backends.triton.kernels.backward
 import semanir.attention.backends.triton.kernels.forward
 import semanir.attention.selection.kernels  # noqa: F401
 
+pytest_plugins = ["tests.chromium"]
 install_import_hook(["semanir", "harness"], "beartype.beartype")
 torch.set_num_threads(1)
 settings.register_profile("project", deadline=None, max_examples=25, derandomize=bool(os.environ.get("CI")))

@@ -1,10 +1,12 @@
-"""How long large reports take, from the records to the file: `nox -s benchmarks`."""
+"""How long large reports take, from the records to the file and from there to the eye: `nox -s benchmarks`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,3 +61,15 @@ def test_many_records_make_a_page_in_time(tmp_path: Path, count: int, seconds: f
     print(f"\n{count:,} records: {taken:.1f} s, {size:.1f} MiB")
     assert taken < seconds
     assert size < mib
+
+
+@pytest.mark.timing
+def test_ten_thousand_records_are_seen_within_a_second(visit: Callable[..., Any]) -> None:
+    html = sweep_of(records(10_000)).html()
+    times = []
+    for _ in range(5):
+        tab = visit(html)
+        tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        times.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    print(f"\nfirst paint: median {median(times):.0f} ms, {min(times):.0f} to {max(times):.0f}")
+    assert median(times) < 1000
