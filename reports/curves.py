@@ -10,7 +10,7 @@ from statistics import fmean
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.machines import by_machine
 from reports.marks import Value
-from reports.quantities import Read, latency_ms, peak_mib
+from reports.quantities import Read, finite, latency_ms, peak_mib, unplaced
 from reports.results import AXES, Result, axis_values, in_words, label, listed, phrase, value_text, varying
 
 _ALONG = ("top_k", "window", "image_size", "batch", "images")
@@ -39,6 +39,7 @@ def lines(
     number with its unit, which the areas of the marks show, where every point has one. `said` stands in the note where
     a point has a whisker.
     """
+    left_out, read = unplaced(results, read), finite(read)
     known = [result for result in results if isinstance(read(result), Value)]
     axes = varying(known)
     along = next((axis for axis in _ALONG if axis in axes and len(_positions(known, axis)) > 1), None)
@@ -64,7 +65,7 @@ def lines(
     notes = [f"{label(axis)}s agree within {2 * _ALIKE_DB:g} {y.unit}; their mean" for axis in pool if axis in axes]
     notes += [f"mean over {label(axis)}" for axis in _POOLED if axis in axes]
     notes += [f"{label(axis)} changes with {label(along)}" for axis in tied]
-    notes += [*_absent(results, known, by, read), _shortened(panels, styles)]
+    notes += [*_absent(results, known, by, read), _shortened(panels, styles), left_out]
     if any(point.low is not None for panel in panels for series in panel.series for point in series.points):
         notes.append(said)
     low, high = _extent(panels)
@@ -109,6 +110,7 @@ def _sized(panels: tuple[Panel, ...], sizes: Mapping[str, Value | str], unit: st
 
 def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figure | None:
     """Draw the largest number of each backend (or along the innermost axis), its range as the whisker."""
+    left_out, read = unplaced(results, read), finite(read)
     known = [result for result in results if isinstance(read(result), Value)]
     axes = varying(known)
     if not known:
@@ -130,6 +132,7 @@ def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figur
         found.append(Series(label=phrase(inner, value) if inner else "", style=style, points=tuple(points)))
     low, high = _extent([Panel(series=tuple(found))])
     others = [label(axis) for axis in axes if axis not in (by, inner)]
+    notes = [f"bar: the largest over {' and '.join(others)}; line: its range"] if others else []
     return Figure(
         title=f"{title} per {label(by)}",
         summary=f"{y.label} per {label(by)}: {low:.4g} to {high:.4g} {y.unit}".rstrip(),
@@ -137,7 +140,7 @@ def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figur
         x=Axis(label=label(by), ticks=tuple((float(x), value_text(by, c)) for x, c in enumerate(categories))),
         y=Axis(label=y.label, unit=y.unit, zero=True),
         panels=(Panel(series=tuple(found)),),
-        note=f"bar: the largest over {' and '.join(others)}; line: its range" if others else "",
+        note="; ".join(filter(None, (*notes, left_out))),
     )
 
 

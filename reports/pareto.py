@@ -10,7 +10,7 @@ import numpy as np
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.marks import Value
 from reports.paired import intervals
-from reports.quantities import Read
+from reports.quantities import Read, finite, unplaced
 from reports.results import Result, axis_values, in_words, phrase, varying
 
 _FEWEST_IMAGES = 4
@@ -19,6 +19,7 @@ _FRONT_STYLE = 7
 _MOST_CELLS = 120
 """Of more the marks would hide each other."""
 _MOST_SERIES = 7
+_WHISKERS = "whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions"
 
 
 def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Figure | None:
@@ -28,6 +29,7 @@ def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: A
     The whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no
     other beats in both; it goes by the middle of each, whatever the whiskers say.
     """
+    left_out, quality, cost = unplaced(results, quality, cost), finite(quality), finite(cost)
     values = {each.cell.id: (quality(each), cost(each)) for each in results}
     both: dict[str, tuple[Value, Value]] = {
         cell: (high, low) for cell, (high, low) in values.items() if isinstance(high, Value) and isinstance(low, Value)
@@ -56,7 +58,7 @@ def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: A
         x=x,
         y=y,
         panels=(Panel(series=(line, *series)),),
-        note="whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions",
+        note="; ".join(filter(None, (_WHISKERS, left_out))),
     )
 
 
@@ -66,6 +68,7 @@ def against_best(results: Sequence[Result], read: Read) -> Read:
     Images differ far more from each other than cells do on one image: what matters is how sure a difference is. The
     best itself, and cells on other images or on fewer than four, have no spread.
     """
+    read = finite(read)
     values = {each.cell.id: value for each in results if isinstance(value := read(each), Value)}
     best = max(values.values(), key=lambda value: value.value, default=None)
     halves: Mapping[str, float] = _halves(values, best) if best is not None else {}

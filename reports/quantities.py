@@ -17,6 +17,7 @@ from reports.results import AXES, Result
 
 Read = Callable[[Result], Value | str]
 """Returns the number, or the reason why there is none."""
+UNPLACED = "no finite number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,28 @@ def latency_ms(result: Result) -> Value | str:
     middle = median(found.samples)
     spread = f"median of {len(found.samples)} samples, quartiles {low:.4g} to {high:.4g} {found.unit}"
     return Value(value=middle, low=low, high=high, detail="; ".join((spread, *result.notes("latency"))))
+
+
+def finite(read: Read) -> Read:
+    """Return a reading of what has a place on an axis: of NaN and infinity it gives the reason why there is none."""
+
+    def placed(result: Result) -> Value | str:
+        value = read(result)
+        if isinstance(value, str):
+            return value
+        if not math.isfinite(value.value):
+            return UNPLACED
+        if value.low is None or value.high is None or (math.isfinite(value.low) and math.isfinite(value.high)):
+            return value
+        return replace(value, low=None, high=None)
+
+    return placed
+
+
+def unplaced(results: Iterable[Result], *reads: Read) -> str:
+    """Return how many results a figure leaves out because a number is not finite; nothing where it leaves none out."""
+    left = sum(any(finite(read)(result) == UNPLACED for read in reads) for result in results)
+    return f"{left} without a finite number left out" if left else ""
 
 
 def _quartiles(samples: Sequence[float]) -> tuple[float, float]:

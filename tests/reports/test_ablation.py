@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -333,3 +335,42 @@ def test_only_the_most_frequent_reasons_are_spelled_out() -> None:
     reasons = {"no weights": 9, "k 128 exceeds 64": 2, "k 256 exceeds 64": 3, "not run yet": 1}
     assert listed(reasons, "cell", 2) == "no weights (9 cells); k … exceeds … (5 cells); and 1 more reason"
     assert listed({"no weights": 9}, "cell") == "no weights"
+
+
+def test_a_store_of_failures_alone_is_a_page_of_reasons(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    records = [
+        make_record(cell_with(backend=backend, top_k=k), metric, Failed(failure="error", error="Traceback\nOh: no"))
+        for backend in ("mask", "sdpa")
+        for k in (8, 16)
+        for metric in ("psnr", "latency", "memory")
+    ]
+    sweep = make_sweep(records)
+    assert [(badge.text, badge.state) for badge in sweep.document().badges] == [("12 failed", "failed")]
+    html = sweep.html()
+    assert "Oh: no" in html
+    assert "plot" not in re.findall(r'class="(\w+)"', html)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+@pytest.mark.parametrize("metric", ["psnr", "latency", "memory"])
+def test_numbers_that_are_none_break_no_page(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any], metric: str, odd: float
+) -> None:
+    names = {"psnr": ("psnr", "dB"), "latency": ("latency", "ms"), "memory": ("memory.peak", "MiB")}
+    records = [
+        make_record(
+            cell_with(backend=backend, top_k=k),
+            metric,
+            measured(*names[metric], odd if (backend, k) == ("mask", 8) else 20.0 + k, 30.0, labels=("a", "b")),
+        )
+        for backend in ("mask", "sdpa")
+        for k in (8, 16, 32)
+    ]
+    html = make_sweep(records).html()
+    plots = re.findall(r'<svg class="plot".*?</svg>', html, flags=re.S)
+    assert plots
+    assert "1 without a finite number left out" in html
+    assert not [number for plot in plots for number in re.findall(r'="[^"]*\b(?:nan|inf)\b', plot)]
+    assert ("undefined" if math.isnan(odd) else "∞") in html
