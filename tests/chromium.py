@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = next((p for p in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if p.exists()), None)
+PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+CHROMIUM = next((place for place in map(Path, PLACES) if place.exists()), None)
 
 
 @pytest.fixture(scope="module")
