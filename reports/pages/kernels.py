@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from reports.document import (
     Text,
 )
 from reports.kernel_curves import against_k, against_tokens
+from reports.machines import in_short
 from reports.origin import again, provenance
 from reports.quantities import brief
 from reports.results import Result, arrange, axis_values, counted, gather, listed, reason, state
@@ -155,6 +157,12 @@ class Contest:
         return reasons(tuple(notes))
 
     @property
+    def machine(self) -> str:
+        """The machine in short, which tables do not mix; empty where nothing was measured."""
+        found = (record for record in self.result.records.values() if record and isinstance(record.outcome, Measured))
+        return next((in_short(record.environment) for record in found), "")
+
+    @property
     def tokens(self) -> int:
         """N of its windows."""
         return (self.result.cell.window or 0) ** 2
@@ -219,16 +227,20 @@ def build(
     counts = Counter(state(record) for result in results for record in result.records.values())
     sections = [Section(title="Figures to reach", anchor="goals", blocks=(_goal_table(contests),))]
     everybody = sorted({name for each in contests for quantity in _QUANTITIES for name in each.contenders(quantity)})
-    for window in axis_values(results, "window"):
-        of_window = [each for each in contests if each.result.cell.window == window]
-        if any(each.sizes for each in of_window):
-            sections.append(_section(of_window, baseline, everybody))
-    along = {
-        title: tuple(against_tokens(contests, quantity, title, everybody))
-        for quantity, (_, title, _) in _QUANTITIES.items()
-    }
-    if figures := tuple(Figures(figures=found) for found in along.values() if found):
-        sections.append(Section(title="Against N", anchor="against-n", blocks=figures))
+    machines = list(dict.fromkeys(each.machine for each in contests if each.sizes))
+    for machine in machines:
+        of_machine = [each for each in contests if each.machine in (machine, "")]
+        where = machine if len(machines) > 1 else ""
+        for window in axis_values(results, "window"):
+            of_window = [each for each in of_machine if each.result.cell.window == window]
+            if any(each.sizes for each in of_window):
+                sections.append(_section(of_window, baseline, everybody, where))
+        along = (
+            tuple(against_tokens(of_machine, quantity, title, everybody))
+            for quantity, (_, title, _) in _QUANTITIES.items()
+        )
+        if figures := tuple(Figures(figures=found) for found in along if found):
+            sections.append(_placed("Against N", "against-n", where, figures))
     sections.append(Section(title="Not timed, and why", anchor="absences", blocks=tuple(_absences(contests))))
     sections.append(again(results, store_name))
     words: dict[State, str] = {"skipped": "skipped", "failed": "failed", "missing": "not run yet"}
@@ -367,7 +379,7 @@ def _read(goal: Goal, contest: Contest) -> float | str:
             return median(first.samples) / median(last.samples)
 
 
-def _section(contests: Sequence[Contest], baseline: str | None, everybody: Sequence[str]) -> Section:
+def _section(contests: Sequence[Contest], baseline: str | None, everybody: Sequence[str], where: str) -> Section:
     blocks: list[Block] = []
     for quantity, (metric, title, hint) in _QUANTITIES.items():
         asked = [each for each in contests if metric in each.result.records]
@@ -379,7 +391,15 @@ def _section(contests: Sequence[Contest], baseline: str | None, everybody: Seque
             if figures := tuple(against_k(asked, quantity, title, everybody)):
                 blocks.append(Figures(figures=figures))
     window, tokens = contests[0].result.cell.window, contests[0].tokens
-    return Section(title=f"N = {tokens}, windows of {window}", anchor=f"n-{tokens}", blocks=tuple(blocks))
+    return _placed(f"N = {tokens}, windows of {window}", f"n-{tokens}", where, tuple(blocks))
+
+
+def _placed(title: str, anchor: str, where: str, blocks: tuple[Block, ...]) -> Section:
+    """Return a section that names its machine where there is more than one."""
+    if not where:
+        return Section(title=title, anchor=anchor, blocks=blocks)
+    slug = re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-")
+    return Section(title=f"{title} · {where}", anchor=f"{anchor}-{slug}", blocks=blocks)
 
 
 @dataclass(frozen=True)

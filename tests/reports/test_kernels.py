@@ -12,6 +12,7 @@ from reports.document import Details, Document, Entry, Figure, Figures, Section,
 from reports.pages import kernels
 from reports.pages.kernels import Goal, build, goals
 from reports.renderers import html, markdown
+from tests.reports.conftest import MACHINE
 
 CELL = Cell(
     model="semanir/S",
@@ -278,3 +279,27 @@ def test_against_n_each_window_stands_with_the_k_nearest_to_a_quarter(document: 
     assert drawn(time)["bfloat16 · caches hot", "triton"] == [(64, 1), (256, 2), (1024, 4)]
     assert time.note.startswith("k is 16 at 64, 64 at 256, 256 at 1024")
     assert time.x.ticks == ((64, "64"), (256, "256"), (1024, "1024"))
+
+
+def test_two_machines_share_no_table_and_no_figure(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    cells = [CELL.model_copy(update={"top_k": k}) for k in (32, 64, 128, 256)]
+    there = MACHINE.model_copy(update={"machine_class": "f" * 16, "cpu": "Another CPU"})
+    records = [
+        make_record(cell, "kernels", outcome(), environment=MACHINE if i < 2 else there) for i, cell in enumerate(cells)
+    ]
+    sweep = make_sweep(records, name="kernels")
+    page = build(sweep.records, sweep.plan)
+    parts = [each for each in page.sections if each.title.startswith("N = 1024")]
+    assert [each.anchor for each in parts] == [
+        "n-1024-example-cpu-2-10ghz-2-cores-16-gib",
+        "n-1024-another-cpu-2-cores-16-gib",
+    ]
+    for part, ks in zip(parts, (["32", "64"], ["128", "256"]), strict=True):
+        table = part.blocks[0]
+        assert isinstance(table, Table)
+        assert [row.entries[1].text for row in table.groups[0].rows] == ks
+        assert {x for points in drawn(figures(part)["forward: time against k"]).values() for x, _ in points} == set(
+            map(float, ks)
+        )
