@@ -172,11 +172,16 @@ def without_torch(session: nox.Session) -> None:
 
 @nox.session
 def answers(session: nox.Session) -> None:
-    """Write the tables of every experiment's committed records into its README: nothing is measured, no torch."""
+    """Write tables and figures of committed records into the READMEs: nothing is measured, no torch."""
     without_torch(session)
     for records in sorted(Path("experiments").rglob("records.jsonl")):
         readme = records.with_name("README.md")
         session.run("semanir-bench", "report", os.fspath(records), "--into", os.fspath(readme))
+    for name, origin in json.loads(PICTURES.read_text()).items():
+        if source := origin.get("figure_of"):
+            only = ["--format", "svg", "--only", Path(name).stem]
+            session.run("semanir-bench", "figure", source, *only, "--wide", "-o", os.fspath(PICTURES.parent))
+            remember(PICTURES.parent / name, origin)
 
 
 @nox.session
@@ -200,14 +205,22 @@ def picture(session: nox.Session) -> None:
     datasets = {json.loads(line)["dataset"] for line in (store / "exports" / "records.jsonl").read_text().splitlines()}
     if datasets != {"bundled"}:
         session.error(f"{store} shows {', '.join(sorted(datasets))}; only bundled photographs may be committed")
-    png = Path("docs/report.png")
+    png = PICTURES.with_name("report.png")
     page = (store / "report.html").resolve().as_uri()
     shot = [f"--screenshot={png}", "--window-size=1280,1660", "--hide-scrollbars", page]
     session.run("chromium", "--headless", "--no-sandbox", "--disable-gpu", *shot, external=True)
-    origin = {"datasets": sorted(datasets), "sha256": hashlib.sha256(png.read_bytes()).hexdigest()}
-    Path("docs/pictures.json").write_text(json.dumps({png.name: origin}, indent=2) + "\n")
+    remember(png, {"datasets": sorted(datasets)})
 
 
+def remember(picture: Path, origin: dict[str, object]) -> None:
+    """Note what a committed picture shows, and its digest; a test compares both."""
+    known = json.loads(PICTURES.read_text())
+    known[picture.name] = origin | {"sha256": hashlib.sha256(picture.read_bytes()).hexdigest()}
+    PICTURES.write_text(json.dumps(known, indent=2) + "\n")
+
+
+PICTURES = Path("docs/pictures.json")
+"""The pictures of the README, with what each shows."""
 TORCH_FREE = [
     "semanir/attention/problem.py",
     "semanir/attention/regions.py",

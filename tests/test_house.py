@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import archive
+from reports.publish import publish_figures
+
 ROOT = Path(__file__).parents[1]
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".svg", ".pdf", ".html"}
 
@@ -28,8 +31,21 @@ def test_committed_pictures_and_reports_show_bundled_photographs_only() -> None:
     found = {path.name: path for path in tracked() if path.suffix.lower() in PICTURES}
     assert found.keys() == listed.keys()
     for name, path in found.items():
-        assert listed[name]["datasets"] == ["bundled"]
+        assert listed[name]["datasets"] == ([] if "figure_of" in listed[name] else ["bundled"])
         assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[name]["sha256"]
+
+
+def test_figures_of_the_readme_are_what_their_records_say(tmp_path: Path) -> None:
+    listed = json.loads((ROOT / "docs" / "pictures.json").read_text())
+    figures = {name: origin["figure_of"] for name, origin in listed.items() if "figure_of" in origin}
+    assert figures
+    for name, source in figures.items():
+        records = archive.read(ROOT / source)
+        publish_figures(records, tmp_path, form="svg", venue="cvpr", wide=True, only=Path(name).stem)
+        for file in (Path(name), Path(name).with_suffix(".csv")):
+            said = f"docs/{file}: run `nox -s answers` and commit what it writes"
+            assert (tmp_path / file).read_bytes() == (ROOT / "docs" / file).read_bytes(), said
+            assert name in (ROOT / "README.md").read_text()
 
 
 def test_no_large_file_is_committed() -> None:
