@@ -118,6 +118,8 @@ class StoredPlan(Frozen):
     """The page that tells its story; empty for that of the experiment's name."""
     paper: Paper = Paper()
     """Caption, label and names of its tables in print."""
+    comparisons: tuple[tuple[str, str], ...] = ()
+    """Pairs of training arms, reference first, that its page compares; empty for every arm with the first."""
     entries: tuple[PlanEntry, ...]
 
 
@@ -134,6 +136,15 @@ class HeldBy:
     """Another run is at work on the cell."""
 
     pid: int
+
+
+def _no_store(folder: Path) -> str:
+    """Say that a folder holds no store, and what would be one."""
+    if (folder / "records.jsonl").is_file():
+        return f"{folder} holds no results store; it holds records: name {folder / 'records.jsonl'}"
+    if folder.suffix:
+        return f"there is no file {folder}; name one that `semanir-bench export --to records` wrote, or a store"
+    return f"{folder} holds no results store; `semanir-bench run SPEC --out {folder}` makes one"
 
 
 class ResultStore:
@@ -158,7 +169,7 @@ class ResultStore:
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"{folder} is a file; a store is a folder, so name one that is new or holds a store")
         if not create and not (folder / DATABASE).is_file():
-            raise StoreError(f"{folder} holds no results store; `semanir-bench run SPEC --out {folder}` makes one")
+            raise StoreError(_no_store(folder))
         if not create and (folder / DATABASE).stat().st_size == 0:
             raise StoreError(f"{folder / DATABASE} is empty, so its records are lost; name another store")
         if not create and not os.access(folder, os.W_OK):

@@ -105,6 +105,7 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
         else:
             sure = next(stand)
             verdict = found.verdict if sure or found.verdict == "cannot be told apart" else f"perhaps {found.verdict}"
+            verdict = "equal" if found.low == found.mean == found.high == 0 else verdict
             counts[verdict] += 1
             span = f"{found.mean:+.{_digits(mine.unit)}f} [{found.low:+.2g}, {found.high:+.2g}]".replace("-", "−")
             entries.append(Entry(text=span, value=found.mean, detail=f"{found.images} images"))

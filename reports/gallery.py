@@ -16,6 +16,8 @@ class Exhibit:
 
     name: str
     document: Document
+    answer: str
+    """What was found, in words; empty where nobody wrote it yet."""
     files: tuple[tuple[str, str], ...]
     """What a file is, and where it lies, relative to the gallery."""
 
@@ -26,7 +28,10 @@ def build(exhibits: Sequence[Exhibit]) -> Document:
         nothing = Text(text="No experiment holds records yet: `semanir-bench export --to records` writes them.")
         return Document(title="Experiments", kicker="Gallery", sections=(), lead=(nothing,))
     cards = Cards(
-        cards=tuple(Card(title=each.name, anchor=each.name, lines=(each.document.title,)) for each in exhibits)
+        cards=tuple(
+            Card(title=each.name, anchor=each.name, lines=(each.document.title,), badges=each.document.badges)
+            for each in exhibits
+        )
     )
     return Document(
         title="Experiments",
@@ -40,7 +45,7 @@ def build(exhibits: Sequence[Exhibit]) -> Document:
 
 
 def _blocks(exhibit: Exhibit) -> list[Block]:
-    blocks: list[Block] = [Text(text=exhibit.document.title)]
+    blocks: list[Block] = [Text(text=text) for text in (exhibit.document.title, exhibit.answer) if text]
     blocks += [block for block in exhibit.document.lead if isinstance(block, Facts)][:1]
     blocks.append(Links(links=tuple(Link(text=text, href=href) for text, href in exhibit.files)))
     found = [block.figures for _, block in blocks_of(exhibit.document) if isinstance(block, Figures)]

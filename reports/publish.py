@@ -34,6 +34,9 @@ PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind
 MARKER = re.compile(r"^<!-- Everything below is written by `nox -s \w+`\. -->$", re.MULTILINE)
 """The line of an experiment's README below which no hand writes."""
 
+ANSWER = re.compile(r"^(\*\*Answer.*?)(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+"""The paragraph of an experiment's README that says what was found."""
+
 
 class Answers(Protocol):
     """What a report is made of: a store, or a file of records."""
@@ -79,6 +82,7 @@ def publish(
     `store_name` is how the report's commands name the store; the folder's path by default.
     LaTeX alone uses `paper`, by default the plan's own, and a `standalone` file compiles as it is.
     """
+    _refuse_suffix(out, ".html", ".md", ".tex")
     if out.suffix == ".tex":
         _write(out, _latex(store, page=page, plan=plan, baseline=baseline, paper=paper, standalone=standalone))
         return out
@@ -100,7 +104,7 @@ def publish_figures(
     baseline: str | None = None,
     paper: Paper | None = None,
 ) -> list[Path]:
-    """Write the figures of a plan's page for print, with the data of each as CSV beside it; return all paths.
+    """Write the figures of a plan's page for print, with data as CSV and a caption beside each; return all paths.
 
     Files are named by plan, section and title; `only` takes those whose name holds it. `venue` is one of
     `reports.renderers.plots.VENUES`, whose column they fill, or with `wide` its text. `paper` as for `publish`.
@@ -122,13 +126,17 @@ def publish_figures(
     wanted = {name: figure for name, figure in drawn.items() if only in name}
     if not wanted:
         if not drawn:
+            asked = store.latest({entry.key for entry in chosen.entries})
+            if asked and len(asked) == len(chosen.entries):
+                raise ReportError(f"the page of {chosen.name} has no figures: it tells its numbers in tables")
             raise ReportError(f"no figure of {chosen.name} yet; `semanir-bench run` measures what is missing")
         raise ReportError(f"no figure of {chosen.name} has '{only}' in its name; there are: {', '.join(drawn)}")
     written = []
     for name, figure in wanted.items():
         _write(folder / f"{name}.{form}", plots.draw(figure, form=form, venue=plots.VENUES[venue], wide=wide))
         _write(folder / f"{name}.csv", plots.as_csv(figure))
-        written += [folder / f"{name}.{form}", folder / f"{name}.csv"]
+        _write(folder / f"{name}.txt", f"{plots.caption(figure)}\n")
+        written += [folder / f"{name}.{end}" for end in (form, "csv", "txt")]
     return written
 
 
@@ -169,6 +177,7 @@ def publish_grids(
 
 def publish_ledger(stores: Iterable[Answers], out: Path) -> Path:
     """Write what became of every printed number to `out`, Markdown for `.md`, else HTML; return its path."""
+    _refuse_suffix(out, ".html", ".md")
     results = []
     for store in stores:
         for plan in store.plans():
@@ -184,14 +193,17 @@ def publish_ledger(stores: Iterable[Answers], out: Path) -> Path:
 def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], Answers]) -> Path:
     """Write page, tables and figures of each file of records, and the page that links them; return that page's path.
 
-    `read` opens a file of records. Tables are left out where a page has none with numbers.
+    `read` opens a file of records. Tables are left out where a page has none with numbers. The answer of a README
+    beside the records is told with it.
     """
-    exhibits = []
+    exhibits: list[Exhibit] = []
     for file in files:
         store = read(file)
         name = store.plans()[0].name
+        if name in (each.name for each in exhibits):
+            raise ReportError(f"{file} holds {name} once more: an experiment has one page; name one file of each")
         own = folder / name
-        document = _document(store, store_name=str(file))
+        document = _document(store, store_name=os.path.relpath(file))
         _write(own / "page.html", html.render(document, artifact=_artifact(store)))
         made = [("page", f"{name}/page.html")]
         if latex.has_tables(document):
@@ -201,10 +213,24 @@ def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], 
         if any(isinstance(block, Figures) for _, block in blocks_of(document)):
             for path in publish_figures(store, own / "figures", form="pdf", venue="cvpr"):
                 made.append((path.name, path.relative_to(folder).as_posix()))
-        exhibits.append(Exhibit(name=name, document=document, files=tuple(made)))
+        exhibits.append(Exhibit(name=name, document=document, answer=_answer_beside(file), files=tuple(made)))
     index = folder / "index.html"
     _write(index, html.render(gallery.build(exhibits), artifact=lambda name: b""))
     return index
+
+
+def _answer_beside(file: Path) -> str:
+    """Return the paragraph of the README beside a file that begins with **Answer**, in plain words, or nothing."""
+    readme = file.with_name("README.md")
+    found = ANSWER.search(readme.read_text(encoding="utf-8")) if readme.is_file() else None
+    words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", found[1]) if found else ""
+    return " ".join(words.replace("`", "").replace("**", "").split())
+
+
+def _refuse_suffix(out: Path, *known: str) -> None:
+    """Raise `ReportError` for a file that would not be what its name says."""
+    if out.suffix not in known:
+        raise ReportError(f"{out} cannot be written: what it is to be is told by its end, one of {', '.join(known)}")
 
 
 def _slug(*names: str) -> str:
@@ -214,6 +240,7 @@ def _slug(*names: str) -> str:
 
 def publish_comparison(one: Answers, other: Answers, out: Path, *, names: tuple[str, str]) -> tuple[Path, list[str]]:
     """Write the page that compares two stores, Markdown for `.md`, else HTML; return its path and what it concludes."""
+    _refuse_suffix(out, ".html", ".md")
     sides = [Side.of(name, store.latest().values()) for name, store in zip(names, (one, other), strict=True)]
     document = comparison.build(*sides)
     page = (
@@ -348,4 +375,6 @@ def _write(out: Path, content: str | bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
+        if file := next((place for place in out.parents if place.is_file()), None):
+            raise ReportError(f"{out} cannot be written, for {file} is a file; name a folder") from None
         raise ReportError(f"{out} cannot be written: {error.strerror}; name a file in a folder of yours") from None

@@ -184,6 +184,11 @@ def as_csv(figure: Figure) -> str:
     return file.getvalue()
 
 
+def caption(figure: Figure) -> str:
+    """Return what stands around a figure on the page: its title, and what its marks and whiskers mean."""
+    return f"{figure.title}. {figure.note[:1].upper()}{figure.note[1:]}." if figure.note else f"{figure.title}."
+
+
 def _drawn(figure: Figure, width: float) -> Canvas:
     count = len(figure.panels)
     across = min(count, max(1, int(width // _NARROWEST)))

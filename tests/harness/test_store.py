@@ -299,7 +299,12 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_is_not_made_for_a_reader(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no results store; `semanir-bench run"):
         ResultStore.open(tmp_path / "nothing", create=False)
-    assert not (tmp_path / "nothing").exists()
+    with pytest.raises(StoreError, match=r"there is no file .*gone.jsonl; name one that `semanir-bench export"):
+        ResultStore.open(tmp_path / "gone.jsonl", create=False)
+    (tmp_path / "records.jsonl").write_text("")
+    with pytest.raises(StoreError, match=r"it holds records: name .*records\.jsonl"):
+        ResultStore.open(tmp_path, create=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.jsonl"]
 
 
 def test_a_store_of_a_newer_version_is_refused(store: ResultStore) -> None:

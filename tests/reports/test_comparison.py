@@ -54,6 +54,11 @@ def test_quality_is_compared_image_by_image(make_record: Make) -> None:
     assert rows[0][4].startswith("−0.5")
 
 
+def test_the_same_numbers_are_equal(make_record: Make) -> None:
+    side = [make_record(CELL, "psnr", psnr(seed=1)), make_record(OTHER, "psnr", psnr(seed=2))]
+    assert said(build(Side.of("a", side), Side.of("b", side))) == ["Quality, b against a, image by image: 2 equal."]
+
+
 @pytest.mark.parametrize(
     ("fields", "outcome", "words"),
     [

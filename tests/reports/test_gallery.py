@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,26 @@ def test_the_same_records_give_the_same_files(folder: Path, tmp_path: Path) -> N
     assert CliRunner().invoke(cli.app, ["gallery", records, "-o", str(tmp_path)]).exit_code == 0
     for path in (tmp_path / "similarity").rglob("*.*"):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_an_experiment_tells_its_answer_and_what_is_missing(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    section = page[page.index('id="topk"') :]
+    assert "Yes, and it costs what the fixed k gains at its own place." in section[: section.index("</section>")]
+    assert re.search(r"[0-9]+ measured", page[: page.index('id="topk"')])
+
+
+def test_pages_name_their_records_as_this_folder_sees_them(folder: Path) -> None:
+    page = (folder / "topk" / "page.html").read_text()
+    assert f"--store {os.path.relpath(EXPERIMENTS)}/topk/records.jsonl" in page
+
+
+def test_two_files_of_one_experiment_are_refused(tmp_path: Path) -> None:
+    records = EXPERIMENTS / "similarity" / "records.jsonl"
+    copy = Path(shutil.copy(records, tmp_path / "copy.jsonl"))
+    result = CliRunner().invoke(cli.app, ["gallery", str(records), str(copy), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "copy.jsonl holds similarity once more" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -104,13 +104,14 @@ def test_the_command_draws_what_is_asked_for_with_the_names_of_the_paper(tmp_pat
     spec = tmp_path / "paper.yaml"
     text = (ROOT / "experiments" / "topk" / "spec.yaml").read_text()
     spec.write_text(f"{text}\npaper:\n  names: {{weights: {{ablation-w16-random: Ours}}}}\n")
-    arguments = ["figure", str(RECORDS), "--only", "psnr-against-k", "-o", str(tmp_path), "--paper", str(spec)]
+    arguments = ["figure", str(RECORDS), "--only", "set12-psnr-against-k", "-o", str(tmp_path), "--paper", str(spec)]
     result = CliRunner().invoke(cli.app, [*arguments, "--format", "svg"])
     assert result.exit_code == 0, result.output
     paths = [Path(line) for line in result.output.split()]
-    assert [path.suffix for path in paths] == [".svg", ".csv"]
+    assert [path.suffix for path in paths] == [".svg", ".csv", ".txt"]
     assert "Ours" in {row["series"] for row in csv.DictReader(io.StringIO(paths[1].read_text()))}
     assert paths[0].read_bytes().startswith(b"<?xml")
+    assert paths[2].read_text().startswith("PSNR against k. ")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ def test_the_command_draws_what_is_asked_for_with_the_names_of_the_paper(tmp_pat
     [
         (["--venue", "nature"], "no venue 'nature'; there are: neurips, cvpr, ieee"),
         (["--only", "memory"], "has 'memory' in its name; there are: topk-"),
+        (["-o", str(ROOT / "README.md")], "README.md is a file; name a folder"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_with_what_can(tmp_path: Path, options: list[str], words: str) -> None:
@@ -125,6 +127,13 @@ def test_what_cannot_be_drawn_is_said_with_what_can(tmp_path: Path, options: lis
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
     assert not (tmp_path / "new").exists()
+
+
+def test_a_page_of_tables_alone_says_so(tmp_path: Path) -> None:
+    records = ROOT / "experiments" / "shipped" / "records.jsonl"
+    result = CliRunner().invoke(cli.app, ["figure", str(records), "-o", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "the page of shipped has no figures: it tells its numbers in tables" in " ".join(result.stderr.split())
 
 
 def test_a_plan_without_numbers_says_what_makes_them(make_sweep: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.record import Cell, Measured, Measurement, Record
 from harness.store import ResultStore
-from reports.publish import ReportError, publish
+from reports.publish import ReportError, publish, publish_comparison, publish_ledger
 
 DENOISE = {"model": "semanir/small", "task": "denoise", "dataset": "bundled", "setting": "sigma=25"}
 
@@ -46,6 +46,17 @@ def test_a_plan_is_chosen_by_name_or_digest_and_is_the_newest_by_default(
 def test_a_plan_that_is_not_there_is_refused_with_those_that_are(store: ResultStore, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"no plan 'topk'; it has: quickstart \(5eed5ee\)"):
         publish(store, tmp_path / "report.html", plan="topk")
+
+
+@pytest.mark.parametrize("end", [".docx", ".pdf", ""])
+def test_a_file_of_a_kind_that_is_not_written_is_refused(store: ResultStore, tmp_path: Path, end: str) -> None:
+    with pytest.raises(ReportError, match=r"told by its end, one of \.html, \.md, \.tex"):
+        publish(store, tmp_path / f"report{end}")
+    with pytest.raises(ReportError, match=r"one of \.html, \.md$"):
+        publish_ledger([store], tmp_path / f"ledger{end}")
+    with pytest.raises(ReportError, match=r"one of \.html, \.md$"):
+        publish_comparison(store, store, tmp_path / f"two{end}", names=("a", "b"))
+    assert not list(tmp_path.glob("report*")) + list(tmp_path.glob("ledger*")) + list(tmp_path.glob("two*"))
 
 
 def test_a_store_without_plans_says_how_to_get_one(tmp_path: Path) -> None:
