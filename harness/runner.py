@@ -151,6 +151,7 @@ def run(plan: Plan, store: ResultStore, *, listener: Listener = lambda event: No
         cell_seconds=spec.budget.cell_seconds,
         page=spec.page,
         paper=spec.paper,
+        comparisons=spec.comparisons,
         entries=tuple(PlanEntry(cell=one.cell, metric=one.metric, key=one.key) for one in everything),
     )
     store.remember(stored)

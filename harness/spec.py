@@ -150,6 +150,9 @@ class ExperimentSpec(Frozen):
     """Overrides, as `--set` takes them, that make of it something tiny that runs every line anywhere (`--smoke`)."""
     paper: Paper = Paper()
     """Caption, label and names of its tables in print (`report --out table.tex`)."""
+    comparisons: tuple[tuple[str, str], ...] = ()
+    """Pairs of training arms, reference first, that its page compares; without it every arm with the first. An arm is
+    named by its weights without the seed, or by the end of that after a dash: `w8` is `ablation-w8`."""
     text: str
     """The file as it was written."""
     path: Path
@@ -157,7 +160,7 @@ class ExperimentSpec(Frozen):
     @cached_property
     def digest(self) -> str:
         """Digest of what decides the cells and their metrics; words, place and comments do not count."""
-        words = {"name", "question", "page", "awaited", "smoke", "paper", "text", "path"}
+        words = {"name", "question", "page", "awaited", "smoke", "paper", "comparisons", "text", "path"}
         return digest(self.model_dump(mode="json", exclude=words))
 
     def values(self, axis: str) -> tuple[AxisValue, ...]:
@@ -177,6 +180,12 @@ class ExperimentSpec(Frozen):
 def matches(where: Conditions, cell: Cell) -> bool:
     """Return whether every named axis of the cell has one of the values."""
     return all(getattr(cell, axis) in values for axis, values in where.items())
+
+
+def arms_named(name: str, arms: Iterable[str]) -> list[str]:
+    """Return the arm of this name, or those whose names end in it after a dash."""
+    arms = list(arms)
+    return [name] if name in arms else [arm for arm in arms if arm.endswith(f"-{name}")]
 
 
 def load(path: Path | str, overrides: Sequence[str] = (), *, smoke: bool = False) -> ExperimentSpec:
@@ -260,6 +269,17 @@ def json_schema() -> dict[str, Any]:
             "page": {"type": "string", "minLength": 1, "description": describe["page"]},
             "awaited": {"description": describe["awaited"], **_one_or_more({"type": "string", "minLength": 1})},
             "paper": {**_paper_schema(), "description": describe["paper"]},
+            "comparisons": {
+                "type": "array",
+                "minItems": 1,
+                "description": describe["comparisons"],
+                "items": {
+                    "type": "array",
+                    "items": {"type": "string", "minLength": 1},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            },
             "smoke": {"description": describe["smoke"], **_one_or_more({"type": "string", "pattern": "="})},
             "exclude": {
                 "type": "array",
@@ -443,7 +463,7 @@ class _Reader:
         """Return the spec; None where anything was reported."""
         known = (
             *("question", "axes", "sweeps", "metrics", "timing", "budget"),
-            *("exclude", "profile", "page", "awaited", "smoke", "paper"),
+            *("exclude", "profile", "page", "awaited", "smoke", "paper", "comparisons"),
         )
         several = isinstance(root, Table) and "sweeps" in root.entries
         top = self._table(root, "", known, required=("question", "sweeps" if several else "axes", "metrics"))
@@ -465,6 +485,7 @@ class _Reader:
             metrics += (MetricChoice(name=PROFILE),)
         exclude = self._exclusions(top["exclude"]) if "exclude" in top else ()
         paper = self._paper(top["paper"], sweeps) if "paper" in top else Paper()
+        comparisons = self._comparisons(top["comparisons"], sweeps) if "comparisons" in top else ()
         if self.problems:
             return None
         resolved = path.resolve()
@@ -480,6 +501,7 @@ class _Reader:
             awaited=self._awaited,
             smoke=smoke,
             paper=paper,
+            comparisons=comparisons,
             text=text,
             path=path,
         )
@@ -637,6 +659,36 @@ class _Reader:
         table = self._table(node, where, tuple(known)) or {}
         read = {key: self._scalar(value, f"{where}.{key}", _not_printable) for key, value in table.items()}
         return {key: scalar.text.strip() for key, scalar in read.items() if scalar}
+
+    def _comparisons(self, node: Node, sweeps: Sequence[Sweep]) -> tuple[tuple[str, str], ...]:
+        """Return pairs of names of arms. They may name arms that `--set` took away."""
+        if isinstance(node, Refused):
+            return ()
+        if not isinstance(node, Items) or not node.nodes:
+            said = "empty list" if isinstance(node, Items) else f"is {_kind(node)}"
+            remedy = "write a list of pairs, reference first: [[w8, w8-dense], [w8, w8-cosine]]"
+            self._report(node.place, "comparisons", f"{said}; {remedy}")
+            return ()
+        sets = [] if self.altered else _arms_by_set(sweeps)
+        found: dict[frozenset[str], tuple[tuple[str, str], Place]] = {}
+        for number, item in enumerate(node.nodes, start=1):
+            where = f"comparisons.{number}"
+            if not isinstance(item, Items) or len(item.nodes) != 2:
+                if not isinstance(item, Refused):
+                    said = f"is a list of {len(item.nodes)}" if isinstance(item, Items) else f"is {_kind(item)}"
+                    self._report(item.place, where, f"{said}; write two arms, reference first, as in [w8, w8-dense]")
+                continue
+            reference, arm = (self._scalar(each, where, lambda name: _not_an_arm(name, sets)) for each in item.nodes)
+            if reference is None or arm is None:
+                continue
+            pair = (reference.text.strip(), arm.text.strip())
+            if complaint := _not_a_pair(*pair, sets):
+                self._report(item.place, where, complaint)
+            elif (key := frozenset(pair)) in found:
+                self._report(item.place, where, f"says the same as {found[key][1]}; keep one")
+            else:
+                found[key] = (pair, item.place)
+        return tuple(pair for pair, _ in found.values())
 
     def _conditions(self, node: Node, where: str) -> Conditions:
         """Return what a rule looks for. It may name values that the axes lack: `--set` may have taken them away."""
@@ -814,6 +866,46 @@ def _value_texts(axis: str, sweeps: Iterable[Sweep]) -> list[str]:
     texts = ["null" if value is None else str(value) for value in values]
     arms = [arm_and_seed(text)[0] for text in texts] if axis == "weights" else []
     return list(dict.fromkeys([*texts, *arms]))
+
+
+def _arms_by_set(sweeps: Iterable[Sweep]) -> list[list[str]]:
+    """Return the arms of each task, setting and dataset; a model without weights is an arm of its own."""
+    found: dict[tuple[AxisValue, ...], dict[str, None]] = {}
+    for sweep in sweeps:
+        weights = [str(each) for each in sweep.values("weights")]
+        arms = [arm_and_seed(each)[0] for each in weights if each != "none"]
+        arms += [str(model) for model in sweep.values("model")] if "none" in weights else []
+        for task, settings in sweep.settings.items():
+            for judged in itertools.product([task], settings, sweep.values("dataset")):
+                found.setdefault(judged, {}).update(dict.fromkeys(arms))
+    return [list(arms) for arms in found.values()]
+
+
+def _not_an_arm(name: object, sets: Sequence[Sequence[str]]) -> str | None:
+    if not isinstance(name, str):
+        return f"{shown(name)} is {_kind(name)}; write the name of an arm"
+    if not (name := name.strip()):
+        return "is blank; write the name of an arm"
+    meant = [arms_named(name, arms) for arms in sets]
+    if several := next((each for each in meant if len(each) > 1), None):
+        return f"'{name}' is more than one arm: {', '.join(several)}; write more of the name"
+    if any(meant) or not sets:
+        return None
+    arms = list(dict.fromkeys(itertools.chain(*sets)))
+    parts = [arm.split("-") for arm in arms]
+    ends = ["-".join(each[start:]) for each in parts for start in range(len(each))]
+    return f"no arm named '{name}'.{suggest(name, ends)} It has: {', '.join(arms)}"
+
+
+def _not_a_pair(reference: str, arm: str, sets: Sequence[Sequence[str]]) -> str | None:
+    if reference == arm:
+        return f"compares '{arm}' with itself; name two arms"
+    meant = [(arms_named(reference, arms), arms_named(arm, arms)) for arms in sets]
+    if any(first and second and first != second for first, second in meant) or not sets:
+        return None
+    if any(first and first == second for first, second in meant):
+        return f"'{reference}' and '{arm}' are one arm; name two"
+    return f"'{reference}' and '{arm}' share no task, setting and dataset; name arms that are judged on the same images"
 
 
 def _not_an_override(value: object) -> str | None:

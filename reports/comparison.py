@@ -14,7 +14,7 @@ from harness.catalogs import METRICS
 from harness.record import Cell, Measured, Measurement, Record
 from reports.document import Badge, Block, Column, Document, Entry, Facts, Group, Row, Section, Table, Text
 from reports.machines import in_short
-from reports.paired import Difference, compare, holm
+from reports.paired import Difference, compare, verdicts
 from reports.results import counted, in_words, listed, reason, varying_cells
 
 COSTS = ("latency", "memory")
@@ -94,7 +94,7 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
     if not rows:
         return None
     judged = [found for *_, found in rows if isinstance(found, Difference)]
-    stand = iter(holm([found.p for found in judged]))
+    said = iter(verdicts(judged))
     table_rows, counts = [], Counter[str]()
     for cell, mine, theirs, found in rows:
         entries = [Entry(text=in_words(cell, axes) or cell.task), Entry(text=mine.name)]
@@ -103,8 +103,7 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
             counts["not comparable"] += 1
             entries += [Entry(text=found.partition(":")[0], reason=found)] * 3
         else:
-            sure = next(stand)
-            verdict = found.verdict if sure or found.verdict == "cannot be told apart" else f"perhaps {found.verdict}"
+            verdict = next(said)
             verdict = "equal" if found.low == found.mean == found.high == 0 else verdict
             counts[verdict] += 1
             span = f"{found.mean:+.{_digits(mine.unit)}f} [{found.low:+.2g}, {found.high:+.2g}]".replace("-", "−")
@@ -122,8 +121,8 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
         Column(label="verdict", hint="'perhaps' does not stand once the number of comparisons is counted (Holm)"),
     )
     table = Table(caption="Quality", columns=columns, groups=(Group(rows=tuple(table_rows)),))
-    said = ", ".join(f"{number:,} {verdict}" for verdict, number in counts.most_common())
-    words = f"Quality, {other.name} against {one.name}, image by image: {said}."
+    found = ", ".join(f"{number:,} {verdict}" for verdict, number in counts.most_common())
+    words = f"Quality, {other.name} against {one.name}, image by image: {found}."
     return _Part(words=words, section=Section(title="Quality", anchor="quality", blocks=(table,)))
 
 

@@ -14,6 +14,8 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 LEVEL = 0.05
 """Two-sided: an interval covers with 95 %."""
 POWER = 0.8
+FEWEST_IMAGES = 5
+"""Fewer give an interval and no verdict: it would rest on what is supposed of their distribution alone."""
 _DIGITS = 9
 """Decimals that are looked at: what differs further behind does so by rounding."""
 
@@ -99,6 +101,15 @@ def holm(ps: Sequence[float], level: float = LEVEL) -> list[bool]:
             break
         stand[place] = True
     return stand
+
+
+def verdicts(differences: Sequence[Difference]) -> list[str]:
+    """Return what follows from several comparisons together: `perhaps` before what Holm's correction does not leave."""
+    stand = holm([each.p for each in differences])
+    return [
+        each.verdict if sure or each.verdict == "cannot be told apart" else f"perhaps {each.verdict}"
+        for each, sure in zip(differences, stand, strict=True)
+    ]
 
 
 def _ways(differences: Array) -> tuple[Array, Array, Array]:

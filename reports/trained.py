@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.record import Cell
+from harness.record import Cell, Measurement
+from harness.spec import arms_named
 from harness.weights import arm_and_seed
-from reports.paired import Difference, compare
+from reports.paired import FEWEST_IMAGES, Difference, compare
 from reports.results import AXES, Result, arrange, label, phrase, value_text
 
 FIXED = ("task", "setting", "dataset")
@@ -41,11 +42,17 @@ class Place:
     def scores(self, metric: str = METRIC) -> Scores:
         """Return what was measured of a metric, by seed and image."""
         found = {seed: result.measurement(metric, metric) for seed, result in self.results.items()}
-        return {
-            seed: dict(zip(each.labels or map(str, range(len(each.samples))), each.samples, strict=True))
-            for seed, each in found.items()
-            if each
-        }
+        return {seed: _by_image(each) for seed, each in found.items() if each}
+
+    def above_input(self) -> Scores:
+        """Return by seed and image how far PSNR lies above that of the degraded input, in dB."""
+        found = {}
+        for seed, scores in self.scores().items():
+            measured = self.results[seed].measurement("degraded", "degraded.psnr")
+            before = _by_image(measured) if measured else {}
+            if gains := {image: score - before[image] for image, score in scores.items() if image in before}:
+                found[seed] = gains
+        return found
 
     def means(self, metric: str = METRIC) -> tuple[float, ...]:
         """Return the mean over images of each seed that was measured."""
@@ -73,7 +80,7 @@ class Absence:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """An arm against the reference at equal values of all axes that vary within arms."""
+    """An arm against another at equal values of all axes that vary within arms."""
 
     mean: float
     """In dB, over images and seeds that both have."""
@@ -85,6 +92,11 @@ class Compared:
     fewer_images: bool
     """Some images were judged of one arm alone."""
 
+    @property
+    def judged(self) -> Difference | None:
+        """The difference, where there are images enough for a verdict."""
+        return self.difference if len(self.images) >= FEWEST_IMAGES else None
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -93,6 +105,8 @@ class Comparison:
     results: Sequence[Result]
     names: Mapping[str, str] = field(default_factory=dict)
     """What a paper prints for arms."""
+    wanted: Sequence[tuple[str, str]] = ()
+    """The spec's `comparisons`."""
 
     @cached_property
     def by_arm(self) -> Mapping[str, Sequence[Result]]:
@@ -104,14 +118,28 @@ class Comparison:
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """All arms: those of which anything was measured first, so that the first can be the reference."""
+        """All arms: those of which anything was measured first, so that the first can be a reference."""
         measured = {arm for arm, members in self.by_arm.items() if any(each.measurements(METRIC) for each in members)}
         return tuple(sorted(self.by_arm, key=lambda arm: arm not in measured))
 
-    @property
-    def reference(self) -> str:
-        """The arm that the others are compared with."""
-        return self.arms[0]
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """References with the arms that are compared with them: those that the spec names, else all with the first."""
+        if not self.wanted:
+            return tuple((self.arms[0], arm) for arm in self.arms[1:])
+        found = (self.meant(pair) for pair in self.wanted)
+        return tuple(dict.fromkeys(pair for pair in found if pair))
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """The arms that others are compared with."""
+        return tuple(dict.fromkeys(reference for reference, _ in self.pairs))
+
+    def meant(self, pair: tuple[str, str]) -> tuple[str, str] | None:
+        """Return the two arms here that the spec's names mean; None where one names none, or more than one."""
+        named = [arms_named(name, self.by_arm) for name in pair]
+        arms = tuple(arm for meant in named for arm in meant)
+        return (arms[0], arms[1]) if [len(meant) for meant in named] == [1, 1] and arms[0] != arms[1] else None
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
@@ -161,11 +189,11 @@ class Comparison:
         """Return a result's values of the inner axes."""
         return tuple(getattr(result.cell, axis) for axis in self.inner)
 
-    def against_reference(self, place: Place) -> Compared | str:
-        """Compare a place with the reference's at the same values, or say why it cannot be."""
-        base = next((each for each in self.places if (each.arm, each.at) == (self.reference, place.at)), None)
+    def against(self, reference: str, place: Place) -> Compared | str:
+        """Compare a place with a reference's at the same values, or say why it cannot be."""
+        base = next((each for each in self.places if (each.arm, each.at) == (reference, place.at)), None)
         if base is None:
-            return f"{self.labels[self.reference]} was not run here"
+            return f"{self.labels[reference]} was not run here"
         for each in (place, base):
             if not each.scores():
                 return f"{self.labels[each.arm]}: {each.why_not()}"
@@ -213,12 +241,17 @@ def arm_of(cell: Cell) -> tuple[str, Seed]:
     return (cell.model, None) if cell.weights == "none" else arm_and_seed(cell.weights)
 
 
-def comparisons(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[Comparison]:
-    """Return a comparison for each task, setting and dataset, in the plan's order. `names` are what arms are called."""
+def comparisons(
+    results: Sequence[Result], names: Mapping[str, str] | None = None, wanted: Sequence[tuple[str, str]] = ()
+) -> list[Comparison]:
+    """Return a comparison for each task, setting and dataset, in the plan's order.
+
+    `names` are what arms are called, and `wanted` are the pairs that are compared: all with the first without it.
+    """
     found: dict[Values, list[Result]] = {}
     for result in results:
         found.setdefault(tuple(getattr(result.cell, axis) for axis in FIXED), []).append(result)
-    return [Comparison(members, names or {}) for members in found.values()]
+    return [Comparison(members, names or {}, wanted) for members in found.values()]
 
 
 def at_words(axes: Sequence[str], at: Values) -> str:
@@ -230,6 +263,10 @@ def at_words(axes: Sequence[str], at: Values) -> str:
 def spread_of(means: Sequence[float]) -> float | None:
     """Return the standard deviation of the means of two or more seeds; None where there is none."""
     return float(np.std(means, ddof=1)) if len(means) > 1 and all(map(math.isfinite, means)) else None
+
+
+def _by_image(measured: Measurement) -> dict[str, float]:
+    return dict(zip(measured.labels or map(str, range(len(measured.samples))), measured.samples, strict=True))
 
 
 def _in_order(by_seed: Mapping[Seed, Held]) -> dict[Seed, Held]:

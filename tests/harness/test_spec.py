@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from harness import archive
 from harness import spec as specs
 from harness.catalogs import METRICS, TASKS
+from harness.plan import expand
 from harness.record import Cell, Timing
+from harness.runner import run
 from harness.spec import MetricChoice, SpecError, json_schema, load
+from harness.store import ResultStore, StoredPlan
 from harness.yaml_lines import MAX_BYTES, resolve
 from semanir.weights import cards
 
@@ -536,6 +540,67 @@ def test_a_spec_names_its_page_which_changes_no_cell(written):
     assert named.digest == load(written(GOOD)).digest
 
 
+ARMS = """\
+question: Which arm?
+sweeps:
+  - {model: semanir/small, task: denoise, dataset: bundled, backend: sdpa, weights: [x-w8-s0, x-w8-s1, x-w8-dense-s0]}
+  - {model: ast/peer, task: denoise, dataset: bundled, backend: mask, weights: [x-y-dense-s0, none]}
+  - {model: semanir/small, task: jpeg, dataset: bundled, backend: sdpa, weights: [x-jpeg-w8-s0, x-jpeg-assa-s0]}
+awaited: [x-w8-s0, x-w8-s1, x-w8-dense-s0, x-y-dense-s0, x-jpeg-w8-s0, x-jpeg-assa-s0]
+metrics: [psnr]
+"""
+
+
+def test_a_spec_names_the_arms_that_are_compared_which_changes_no_cell(written):
+    assert load(written(ARMS)).comparisons == ()
+    named = load(written(ARMS + "comparisons: [[w8, w8-dense], [x-w8, ast/peer], [w8, assa]]\n"))
+    assert named.comparisons == (("w8", "w8-dense"), ("x-w8", "ast/peer"), ("w8", "assa"))
+    assert named.digest == load(written(ARMS)).digest
+
+
+def test_comparisons_travel_with_the_plan_into_a_committed_file(written, tmp_path: Path):
+    """Its weights are not here, so that everything is skipped and nothing runs."""
+    named = load(written(ARMS.replace(", none]", "]") + "comparisons: [[w8, w8-dense]]\n"))
+    store = ResultStore.open(tmp_path / "store")
+    run(expand(named), store)
+    (plan,) = store.plans()
+    archive.write(tmp_path / "records.jsonl", plan, {})
+    assert archive.read(tmp_path / "records.jsonl").plan.comparisons == (("w8", "w8-dense"),)
+    old = plan.model_dump(exclude={"comparisons"})
+    assert StoredPlan.model_validate(old).comparisons == ()
+
+
+def test_a_comparison_may_name_an_arm_that_was_set_away(written):
+    few = ["axes.weights=x-w8-s0"]
+    assert load(written(ARMS + "comparisons: [[w8, w8-dense]]\n"), few).comparisons == (("w8", "w8-dense"),)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("w8", "comparisons: is text; write a list of pairs, reference first: [[w8, w8-dense], [w8, w8-cosine]]"),
+        ("[]", "comparisons: empty list; write a list of pairs, reference first: [[w8, w8-dense], [w8, w8-cosine]]"),
+        ("[w8]", "comparisons.1: is text; write two arms, reference first, as in [w8, w8-dense]"),
+        ("[[w8]]", "comparisons.1: is a list of 1; write two arms, reference first, as in [w8, w8-dense]"),
+        ("[[w8, 3]]", "comparisons.1: 3 is a whole number; write the name of an arm"),
+        ("[[w8, ' ']]", "comparisons.1: is blank; write the name of an arm"),
+        (
+            "[[w8, w8-dens]]",
+            "comparisons.1: no arm named 'w8-dens'. Did you mean 'w8-dense'? It has: x-w8, x-w8-dense,",
+        ),
+        ("[[w8, x-w8-s0]]", "comparisons.1: no arm named 'x-w8-s0'. Did you mean"),
+        ("[[w8, dense]]", "comparisons.1: 'dense' is more than one arm: x-w8-dense, x-y-dense; write more of the name"),
+        ("[[w8, w8]]", "comparisons.1: compares 'w8' with itself; name two arms"),
+        ("[[w8, x-w8]]", "comparisons.1: 'w8' and 'x-w8' are one arm; name two"),
+        ("[[w8-dense, assa]]", "comparisons.1: 'w8-dense' and 'assa' share no task, setting and dataset; name arms"),
+        ("[[w8, assa], [assa, w8]]", "comparisons.2: says the same as spec.yaml:8; keep one"),
+    ],
+)
+def test_wrong_comparisons_are_reported_with_their_line(written, added: str, message: str):
+    (line,) = complaints(written(ARMS + f"comparisons: {added}\n"))
+    assert line.startswith(f"spec.yaml:8: {message}")
+
+
 @pytest.mark.parametrize(
     ("added", "message"),
     [
@@ -706,7 +771,7 @@ def test_the_schema_knows_every_key_and_name():
 
 def test_every_key_of_the_schema_is_a_key_of_the_reader(written):
     known = {"question", "axes", "sweeps", "metrics", "timing", "budget", "exclude", "page", "awaited", "smoke"}
-    assert set(json_schema()["properties"]) == known | {"profile", "paper"}
+    assert set(json_schema()["properties"]) == known | {"profile", "paper", "comparisons"}
     assert json_schema()["properties"]["sweeps"]["items"] == json_schema()["properties"]["axes"]
     assert set(specs.CEILINGS) <= set(Cell.model_fields)
 

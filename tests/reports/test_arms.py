@@ -57,13 +57,15 @@ def two_arms(
 
 @pytest.fixture
 def page(make_record: Make, make_sweep: Make) -> Make:
-    def of(answers: Iterable[tuple[Cell, str, Outcome]], **options: Any) -> Document:
+    def of(
+        answers: Iterable[tuple[Cell, str, Outcome]], comparisons: tuple[tuple[str, str], ...] = (), **options: Any
+    ) -> Document:
         protocols = {"psnr": "rgb-crop0-uint8", "ssim": "rgb-crop0-uint8"}
         records = [
             make_record(here, metric, outcome, protocol=protocols.get(metric, "")) for here, metric, outcome in answers
         ]
         sweep = make_sweep(records, name="topk", question="Does random k help?")
-        return build(sweep.records, sweep.plan, **options)
+        return build(sweep.records, sweep.plan.model_copy(update={"comparisons": comparisons}), **options)
 
     return of
 
@@ -77,6 +79,18 @@ def row_of(section: Section, *names: str) -> dict[str, Entry]:
     rows = [row for group in table.groups for row in group.rows]
     (row,) = (each for each in rows if tuple(entry.text for entry in each.entries[: table.stubs]) == names)
     return dict(zip((column.label for column in table.columns), row.entries, strict=True))
+
+
+def tables_of(section: Section) -> list[Table]:
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
+def lead(document: Document) -> str:
+    return " ".join(block.text for block in document.lead if isinstance(block, Text))
+
+
+def warnings(section: Section) -> list[str]:
+    return [block.text for block in section.blocks if isinstance(block, Text) and block.tone == "warning"]
 
 
 def said(section: Section) -> str:
@@ -118,9 +132,23 @@ def test_a_difference_is_paired_by_image_and_seed_and_has_a_verdict(page: Make) 
 def test_comparisons_that_stand_together_are_counted(page: Make) -> None:
     assert table_of(page(two_arms()).sections[0]).notes == (
         "Of 3 comparisons 2 differ from zero; with Holm's correction for their number 1.",
+        "'Perhaps' marks a difference from zero that does not stand with the correction.",
     )
     alike = [(here, metric, judged([30.0] * 12)) for here, metric, _ in two_arms() if metric == "psnr"]
     assert table_of(page(alike).sections[0]).notes == ("None of 3 comparisons differs from zero.",)
+
+
+def test_what_does_not_stand_with_holms_correction_is_higher_perhaps(page: Make) -> None:
+    """Of k = 8 and k = 16, which both leave out zero, only the first stands among three comparisons."""
+    section = page(two_arms()).sections[0]
+    verdicts = [row_of(section, k, "random")["verdict"].text for k in ("8", "16", "64")]
+    assert verdicts == ["higher", "perhaps higher", "cannot be told apart"]
+    shown = row_of(section, "16", "random")["difference"].text.replace(" ", " dB ", 1)
+    stand = "which does not stand with Holm's correction for 3 comparisons"
+    assert f"random is perhaps higher than fixed at k = 16: {shown}, {stand}." in said(section)
+    alone = page([each for each in two_arms() if each[0].top_k == 16]).sections[0]
+    assert row_of(alone, "random")["verdict"].text == "higher"
+    assert "perhaps" not in said(alone)
 
 
 def test_each_comparison_is_a_sentence(page: Make) -> None:
@@ -230,6 +258,193 @@ def test_one_seed_is_judged_over_images_alone_and_says_so(page: Make) -> None:
     assert any("says nothing about other trainings" in note for note in table_of(section).notes)
 
 
+def test_a_verdict_of_one_training_each_is_on_these_two(page: Make) -> None:
+    document = page(two_arms(seeds=(0,)))
+    section = document.sections[0]
+    assert row_of(section, "8", "random")["verdict"].text == "higher on these two trainings"
+    assert row_of(section, "64", "random")["verdict"].text == "cannot be told apart on these two trainings"
+    assert " dB higher than" not in said(section)
+    assert " higher than fixed at k = 8 on these two trainings." in said(section)
+    assert "cannot be told apart from fixed at k = 64 on these two trainings: " in said(section)
+    assert "speaks of other images and not of other trainings" in lead(document)
+    assert [figure.note for figure in figures_of(section)] == [
+        "mean over images, of one training each",
+        "paired; whisker: 95 % interval over images",
+    ]
+
+
+def test_several_trainings_are_judged_as_drawn_from_many(page: Make) -> None:
+    document = page(two_arms())
+    assert "so its 95 % interval speaks of other images and of other trainings." in lead(document)
+    assert "these two trainings" not in lead(document) + said(document.sections[0])
+    assert [figure.note for figure in figures_of(document.sections[0])] == [
+        "mean over images and seeds; whisker: range of the seeds",
+        "paired; whisker: 95 % interval over images and seeds",
+    ]
+
+
+def test_where_some_are_compared_by_one_training_both_are_said(page: Make) -> None:
+    answers = [each for each in two_arms() if each[0].top_k == 8 or each[0].weights.endswith("-s0")]
+    document = page(answers)
+    section = document.sections[0]
+    assert "Where two arms share several seeds" in lead(document)
+    assert "Where they are compared by one training each, it speaks of other images alone" in lead(document)
+    assert "trainings" not in row_of(section, "8", "random")["verdict"].text
+    assert row_of(section, "16", "random")["verdict"].text.endswith(" on these two trainings")
+    assert [figure.note for figure in figures_of(section)] == [
+        "mean over images and seeds; whisker: range of the seeds, where there are several",
+        "paired; whisker: 95 % interval over images and seeds, over images alone where one training of each is"
+        " compared",
+    ]
+
+
+@pytest.mark.parametrize(("images", "enough"), [(4, False), (5, True)])
+def test_few_images_show_numbers_and_no_verdict(page: Make, images: int, enough: bool) -> None:
+    fewer = {
+        f"{arm}_s{seed}".replace("-", "_"): judged(drawn(arm, seed, 8)[:images], images=IMAGES[:images])
+        for arm in ("topk-fixed", "topk-random")
+        for seed in range(3)
+    }
+    section = page(two_arms(kept=(8,), **fewer)).sections[0]
+    row = row_of(section, "random")
+    assert row["difference"].value == pytest.approx(0.3, abs=0.1)
+    assert "[" in row["difference"].text
+    assert row["verdict"].text == ("higher" if enough else "too few images: 4")
+    assert ("A difference over fewer than 5 images has no verdict." in table_of(section).notes) is not enough
+    if not enough:
+        shown = row["difference"].text.replace(" ", " dB ", 1)
+        assert f"random is not judged against fixed, as 4 images are too few: {shown}." in said(section)
+        assert "higher" not in said(section)
+
+
+def test_comparisons_of_few_images_are_not_counted(page: Make) -> None:
+    answers = [(here, metric, each) for here, metric, each in two_arms() if metric == "psnr" and here.top_k != 64]
+    fewer = [
+        (here, metric, judged(each.measurements[0].samples[:3], images=IMAGES[:3]))
+        if here.top_k == 16
+        else (here, metric, each)
+        for here, metric, each in answers
+        if isinstance(each, Measured)
+    ]
+    assert not any("comparisons" in note for note in table_of(page(fewer).sections[0]).notes)
+
+
+def with_input(level: float, **more: Any) -> list[tuple[Cell, str, Outcome]]:
+    noisy = judged([level] * len(IMAGES), "degraded.psnr")
+    return [(here, metric, noisy if metric == "degraded" else outcome) for here, metric, outcome in two_arms(**more)]
+
+
+def test_restoration_is_measured_from_its_input(page: Make) -> None:
+    section = page(with_input(20.2)).sections[0]
+    row = row_of(section, "8", "fixed")
+    assert row["above input"].value == pytest.approx(row["PSNR"].value - 20.2)
+    assert row["above input"].text.startswith("+")
+    assert row["above input"].detail == "mean over 12 images and 3 seeds"
+    assert warnings(section) == []
+
+
+def test_what_lies_below_its_input_is_warned_of(page: Make) -> None:
+    section = page(with_input(31.0, kept=(8, 16))).sections[0]
+    (text,) = warnings(section)
+    gap = row_of(section, "8", "fixed")["above input"]
+    assert gap.value < 0
+    assert f"fixed lies {gap.text.removeprefix('−')} dB below its input at k = 8, mean over 12 images." in text
+    assert text.count(" below its input") == 4
+
+
+def test_the_gain_over_the_input_is_of_images_that_both_have(page: Make) -> None:
+    half = judged(drawn("topk-fixed", 0, 8)[:6] - 1.0, "degraded.psnr", IMAGES[:6])
+    answers = [
+        (here, metric, half if metric == "degraded" else outcome)
+        for here, metric, outcome in two_arms(seeds=(0,), kept=(8,))
+    ]
+    row = row_of(page(answers).sections[0], "fixed")
+    assert row["above input"].value == pytest.approx(1.0)
+    assert row["above input"].detail == "mean over 6 images and 1 seed"
+
+
+def test_an_input_that_was_not_measured_says_why(page: Make) -> None:
+    skipped = Skipped(reason="no input today")
+    answers = [(here, metric, skipped if metric == "degraded" else each) for here, metric, each in two_arms()]
+    assert row_of(page(answers).sections[0], "8", "fixed")["above input"].reason == "no input today"
+    unasked = page([each for each in two_arms() if each[1] != "degraded"]).sections[0]
+    assert "above input" not in row_of(unasked, "8", "fixed")
+
+
+def test_an_input_that_is_judged_otherwise_is_named(page: Make) -> None:
+    answers = with_input(20.2, kept=(8,))
+    noted = [
+        (here, metric, each.model_copy(update={"notes": ("the degraded input is judged by rgb-none",)}))
+        if metric == "degraded"
+        else (here, metric, each)
+        for here, metric, each in answers
+    ]
+    notes = table_of(page(noted).sections[0]).notes
+    assert "Above input: the degraded input is judged by rgb-none, PSNR by rgb-crop0-uint8." in notes
+
+
+def three_arms() -> list[tuple[Cell, str, Outcome]]:
+    gains = {"low": 0.0, "mid": 0.5, "top": 1.0}
+    return [
+        (cell(arm, seed, top_k=k), "psnr", judged(drawn("topk-fixed", seed, k) + gain))
+        for arm, gain in gains.items()
+        for seed in range(3)
+        for k in (8, 16)
+    ]
+
+
+def test_a_spec_says_which_arms_are_compared(page: Make) -> None:
+    section = page(three_arms(), comparisons=(("mid", "top"),)).sections[0]
+    row = row_of(section, "8", "top")
+    assert row["difference"].value == pytest.approx(0.5)
+    (table,) = tables_of(section)
+    assert {column.family for column in table.columns if column.label == "verdict"} == {"against mid"}
+    assert row_of(section, "8", "mid")["verdict"].text == "reference"
+    assert row_of(section, "8", "low")["verdict"].reason == "the spec's comparisons leave it out"
+    assert "low" not in said(section)
+
+
+def test_an_arm_may_be_compared_with_two_others(page: Make) -> None:
+    pairs = (("low", "mid"), ("low", "top"), ("mid", "top"))
+    section = page(three_arms(), comparisons=pairs).sections[0]
+    levels, differences = tables_of(section)
+    assert [column.label for column in levels.columns] == ["k", "arm", "seeds", "PSNR", "sd"]
+    assert differences.caption == "Differences on denoise · sigma=25 · Set12"
+    rows = [[entry.text for entry in row.entries[:3]] for row in differences.groups[0].rows]
+    assert rows == [[k, arm, against] for k in ("8", "16") for against, arm in pairs]
+    assert [row.entries[3].value for row in differences.groups[0].rows[:3]] == pytest.approx([0.5, 1.0, 0.5])
+    assert differences.notes == ("Of 6 comparisons 6 differ from zero; with Holm's correction for their number 6.",)
+    assert "top is 1.000 dB [1.000, 1.000] higher than low at k = 8." in said(section)
+    assert "top is 0.500 dB [0.500, 0.500] higher than mid at k = 8." in said(section)
+    titles = [figure.title for figure in figures_of(section)]
+    assert titles == ["PSNR against k", "PSNR above low against k", "PSNR above mid against k"]
+    level, _, above_b = figures_of(section)
+    zero, c = above_b.panels[0].series
+    assert (zero.label, zero.style) == ("mid", level.panels[0].series[1].style)
+    assert [point.y for point in c.points] == pytest.approx([0.5, 0.5])
+
+
+def test_a_short_name_means_an_arm_of_each_section(page: Make) -> None:
+    answers = [
+        (cell(f"{prefix}-{arm}", 0, task=task, setting=setting), "psnr", judged(drawn("topk-fixed", 0, 16) + gain))
+        for prefix, task, setting in (("ablation", "denoise", "sigma=25"), ("ablation-jpeg", "jpeg", "quality=10"))
+        for arm, gain in (("w8", 0.0), ("w8-dense", 0.5), ("assa", 1.0))
+    ]
+    document = page(answers, comparisons=(("w8-dense", "assa"),))
+    for section in document.sections[:2]:
+        assert row_of(section, "assa")["difference"].value == pytest.approx(0.5)
+        assert row_of(section, "w8-dense")["difference"].text == "reference"
+
+
+def test_a_pair_that_no_section_holds_is_named(page: Make) -> None:
+    document = page(three_arms(), comparisons=(("low", "mid"), ("low", "tpo")))
+    (text,) = (each for each in document.lead if isinstance(each, Text) and each.tone == "warning")
+    assert text.text == "Not compared, as no section holds two arms of these names: tpo against low."
+    assert row_of(document.sections[0], "8", "mid")["difference"].value == pytest.approx(0.5)
+    alone = page(three_arms(), comparisons=(("low", "tpo"),)).sections[0]
+    assert [column.label for column in table_of(alone).columns] == ["k", "arm", "seeds", "PSNR", "sd"]
+
+
 def test_one_image_has_no_interval_and_no_verdict(page: Make) -> None:
     answers = [
         (cell(arm, seed), "psnr", judged([30.0 + (arm == "topk-random")], images=("cat",)))
@@ -239,8 +454,9 @@ def test_one_image_has_no_interval_and_no_verdict(page: Make) -> None:
     section = page(answers).sections[0]
     row = row_of(section, "random")
     assert row["difference"].text == "+1.00"
-    assert row["verdict"].reason == "one image has no interval"
-    assert "random is 1.00 dB higher than fixed, on one image." in said(section)
+    assert row["detectable"].reason == "one image has no interval"
+    assert (row["verdict"].text, row["verdict"].reason) == ("too few images: 1", "a verdict takes 5 images")
+    assert "random is not judged against fixed, as 1 image is too few: +1.00 dB." in said(section)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +470,8 @@ def test_what_is_no_finite_number_is_shown_and_not_compared(page: Make, value: f
     row = row_of(section, "8", "random")
     assert row["difference"].reason == reason
     assert row["PSNR"].text == mean
+    assert row["above input"].text == mean
+    assert warnings(section) == []
     assert row["sd"].reason == "no finite mean"
     assert len(figures_of(section)[0].panels[0].series) == 1
 
@@ -344,7 +562,7 @@ def test_one_arm_has_nothing_to_be_compared_with(page: Make) -> None:
     answers = [each for each in two_arms() if each[0].weights.startswith("topk-fixed")]
     document = page(answers)
     labels = [column.label for column in table_of(document.sections[0]).columns]
-    assert labels == ["k", "arm", "seeds", "PSNR", "sd", "SSIM"]
+    assert labels == ["k", "arm", "seeds", "PSNR", "sd", "above input", "SSIM"]
     assert not any("interval" in each.text for each in document.lead if isinstance(each, Text))
 
 
@@ -354,7 +572,8 @@ def test_weights_without_a_seed_and_models_without_weights_are_arms(page: Make) 
         (cell("none", None, model="dncnn/S", top_k=None, window=None, backend="none"), "psnr", judged([28.0] * 12)),
     ]
     section = page(answers).sections[0]
-    assert row_of(section, "dncnn/S")["verdict"].text in ("lower", "cannot be told apart")
+    verdict = row_of(section, "dncnn/S")["verdict"].text
+    assert verdict in ("lower on these two models", "cannot be told apart on these two models")
     assert facts_of(section)["shipped"] == "shipped · model semanir/small · window 8 · k 16 · sdpa"
 
 
@@ -369,7 +588,7 @@ def test_a_plan_of_which_nothing_was_run_says_so(page: Make, make_sweep: Make) -
 def test_it_renders(page: Make) -> None:
     document = page(two_arms(), store_name="runs/a")
     text = markdown.render(document)
-    assert "| k | arm | seeds | PSNR, dB | sd, dB | SSIM | against fixed difference, dB |" in text
+    assert "| k | arm | seeds | PSNR, dB | sd, dB | above input, dB | SSIM | against fixed difference, dB |" in text
     assert "| 8 | random | 3 |" in text
     assert "random is " in text
     shown = html.render(document, artifact=lambda name: b"")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import nct, ttest_1samp, ttest_rel
 
-from reports.paired import compare, holm, intervals
+from reports.paired import Difference, compare, holm, intervals, verdicts
 
 SETS = 4000
 
@@ -123,6 +123,17 @@ def test_equal_arms_cannot_be_told_apart_and_a_constant_gain_can(seeds: int) -> 
 def test_what_has_no_interval_is_refused(differences: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"one image|not finite"):
         compare(differences)
+
+
+def test_a_verdict_among_others_stands_with_holms_correction_or_perhaps() -> None:
+    def difference(mean: float, half: float, p: float) -> Difference:
+        return Difference(mean=mean, low=mean - half, high=mean + half, p=p, detectable=half, images=9, seeds=3)
+
+    surely, barely = difference(1.0, 0.1, 0.001), difference(-1.0, 0.9, 0.04)
+    alike = difference(0.1, 0.5, 0.6)
+    assert verdicts([barely]) == ["lower"]
+    assert verdicts([barely, surely, alike]) == ["perhaps lower", "higher", "cannot be told apart"]
+    assert verdicts([]) == []
 
 
 def test_holm_steps_down_from_the_smallest_and_stops() -> None:
