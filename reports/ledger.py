@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from reports import document
 from reports.document import Badge, Column, Details, Document, Entry, Group, Row, Section, Table, Text
-from reports.printed import Printed, Verdict, gives, judge, rounded, signed
+from reports.printed import Printed, Verdict, gives, judge, judge_input, rounded, signed
 from reports.results import Result, counted
 
 PRINTED = Path(__file__).parent / "published" / "printed.csv"
@@ -26,6 +27,7 @@ _COLUMNS = (
     Column(label="verdict"),
     Column(label="because"),
 )
+_BADGES: Mapping[State, document.State] = {"reproduced": "measured", "differs": "failed", "not run here": "missing"}
 _SOURCES = {
     "KGT-draft-table-1": "Table 1, gray JPEG artifacts",
     "KGT-draft-table-2": "Table 2, colour JPEG artifacts",
@@ -81,7 +83,7 @@ def _claim(row: dict[str, str]) -> Claim:
 
 
 def lines(results: Sequence[Result]) -> Iterator[Line]:
-    """Judge every claim by the first of the results that measured it."""
+    """Judge every claim by the first of the results that measured it, and one of the input by any cell's own input."""
     by_cell: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
         cell = result.cell
@@ -90,6 +92,8 @@ def lines(results: Sequence[Result]) -> Iterator[Line]:
         it = claim.printed
         given = by_cell.get((it.task, it.dataset, it.setting, it.model, it.weights), [])
         verdicts = [judge(it, result) for result in given if gives(result, it)]
+        if all(verdict.kind == "absent" for verdict in verdicts):
+            verdicts += filter(None, (judge_input(it, result) for result in results))
         best = min(verdicts, key=lambda verdict: verdict.kind == "absent", default=None)
         yield Line(claim=claim, verdict=best, reason=_because(claim, best))
 
@@ -106,15 +110,13 @@ def build(results: Sequence[Result]) -> Document:
     return Document(
         title="What the paper prints, and what became of it here",
         kicker="Ledger",
-        badges=(
-            Badge(text=f"{states['reproduced']:,} reproduced", state="measured"),
-            Badge(text=f"{states['differs']:,} differ", state="failed"),
-            Badge(text=f"{states['not run here']:,} not run here", state="missing"),
+        badges=tuple(
+            Badge(text=_tally(states[state], state), state=badge) for state, badge in _BADGES.items() if states[state]
         ),
         lead=(
             Text(
-                text=f"Of {counted(len(found), 'printed number')} {states['reproduced']:,} are reproduced in all"
-                f" printed digits, {states['differs']:,} differ, and {states['not run here']:,} were not run here:"
+                text=f"Of {counted(len(found), 'printed number')}: {states['reproduced']:,} reproduced in all printed"
+                f" digits, {_tally(states['differs'], 'differs')}, {states['not run here']:,} not run here:"
             ),
             *(Text(text=f"{count:,}: {reason}", tone="note") for reason, count in reasons.most_common()),
         ),
@@ -122,10 +124,14 @@ def build(results: Sequence[Result]) -> Document:
     )
 
 
+def _tally(number: int, state: State) -> str:
+    return f"{number:,} {'differ' if state == 'differs' and number != 1 else state}"
+
+
 def _section(source: str, found: Sequence[Line]) -> Section:
     states = Counter(line.state for line in found)
     specs = ", ".join(f"semanir-bench run {spec}" for spec in dict.fromkeys(line.claim.spec for line in found))
-    said = ", ".join(f"{number:,} {state}" for state, number in states.items())
+    said = ", ".join(_tally(number, state) for state, number in states.items())
     title = _SOURCES.get(source, source)
     tables = []
     for dataset in dict.fromkeys(line.claim.printed.dataset for line in found):
@@ -161,9 +167,12 @@ def _row(line: Line) -> Row:
 
 
 def _because(claim: Claim, verdict: Verdict | None) -> str:
-    """Say why a claim was not run; empty where it was."""
+    """Say why a claim was not run, or what measured it where that is not the method itself."""
     if verdict is not None:
-        return verdict.reason if verdict.kind == "absent" else ""
+        cell = verdict.result.cell
+        if verdict.kind == "absent":
+            return verdict.reason
+        return "" if cell.model == claim.printed.model else f"measured as the input of {cell.model}, cell {cell.id}"
     method, model = claim.printed.method, claim.printed.model
     if method.startswith("KGT"):
         return "the network's weights were never published, and none of its size was trained here"

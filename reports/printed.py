@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from harness.record import Cell
+from harness.catalogs import TASKS
+from harness.record import Cell, Measurement
 from reports.results import Result, in_words
 
 PUBLISHED = Path(__file__).parent / "published" / "protocols.csv"
@@ -22,6 +23,13 @@ _NAMED = ("task", "dataset", "setting", "model", "weights")
 """Axes that a printed number names."""
 _HARMLESS = frozenset({"batch", "device", "seed", "tile"})
 """Axes that leave a restoration what it is, but for rounding and the draw of the noise."""
+_RESTORING = frozenset(
+    {"backend", "top_k", "window", "sharing", "similarity", "shift", "score", "ensemble", "dtype"}
+    | {"batch", "tile", "device"}
+)
+"""Axes that say how an image is restored: what is restored stays the same."""
+_INPUT = "degraded"
+"""The metric that judges the degraded input of a cell, whatever restores it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +97,35 @@ def judge(printed: Printed, result: Result) -> Verdict:
     if axes := [axis for axis in unlike(result.cell) if axis not in _HARMLESS]:
         reason = f"not comparable: measured with {in_words(result.cell, axes)}"
         return Verdict(printed=printed, result=result, kind="absent", reason=reason)
+    return _compared(printed, result, measurement)
+
+
+def judge_input(printed: Printed, result: Result) -> Verdict | None:
+    """Compare a printed number of the input itself with the degraded input that any cell measured beside its own.
+
+    None where the number is not of the input, or where the cell has another one: of another task, dataset, setting or
+    protocol, of a part of the dataset, or of a part of its images.
+    """
+    cell = result.cell
+    if (printed.model, printed.weights) != ("identity", "none"):
+        return None
+    if (cell.task, cell.dataset, cell.setting) != (printed.task, printed.dataset, printed.setting):
+        return None
+    measurement = result.measurement(_INPUT, f"{_INPUT}.{printed.metric}")
+    if measurement is None or set(unlike(cell)) - _RESTORING or not _judged_as_an_output(result):
+        return None
+    return _compared(printed, result, measurement)
+
+
+def _judged_as_an_output(result: Result) -> bool:
+    """Return whether the input was judged by the protocol that judges a restored image; noise, say, is not clipped."""
+    task, record = TASKS[result.cell.task], result.records[_INPUT]
+    setting = task.parse(result.cell.setting)
+    own = (task.input_protocol or task.protocol)(setting)
+    return record is not None and record.protocol == own.id == task.protocol(setting).id
+
+
+def _compared(printed: Printed, result: Result, measurement: Measurement) -> Verdict:
     mean = fmean(measurement.samples)
     difference = rounded(mean, printed.printed) - Decimal(printed.printed)
     kind: Kind = "differs"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +33,7 @@ from reports.document import (
     Text,
 )
 from reports.origin import again, provenance
-from reports.results import Result, counted, gather, listed
+from reports.results import Result, counted, gather, listed, phrase
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
@@ -39,14 +41,29 @@ if TYPE_CHECKING:
 GOALS = Path(__file__).parents[1] / "goals" / "shipped.csv"
 PHOTOGRAPHS = "bundled"
 """The dataset that comes with the project; every other one is a test set of the field."""
+DEFAULT_K = 16
+"""The k by which the cards of the shipped weights judge them, and by which they restore unless another is asked for."""
 _CLASSICAL = {
     "nonlocal_means": "non-local means",
     "total_variation": "total variation",
     "bicubic": "bicubic",
-    "identity": "the input",
+    "identity": "no classical method",
 }
 _ROLES = ("degraded", "restored", "target")
 _CONFIDENCE = 0.95
+_PROTOCOL = re.compile(r"(\w+)-crop(\d+)-(\w+)")
+_CHANNELS = {"gray": "gray", "rgb": "RGB", "y": "Y"}
+_ROUNDING = {"uint8": "", "none": "neither clipped nor rounded"}
+_ABOUT_SETS = (
+    "The figure to reach is that of reports/goals/shipped.csv. The verdict is that of the shipped default,"
+    f" k = {DEFAULT_K}; where only another k reaches the figure, it names that k, found on the test set itself."
+    " A protocol names the channel that is judged, at 8 bits, and the pixels that are cut at each border. The networks"
+    " were trained with random windows and k. The interval is that of a paired t-test over the images."
+)
+_ABOUT_CLASSICAL = (
+    "The classical method of a picture is the one with the highest PSNR on that picture: chosen with the target at"
+    " hand, which no user has. The network is compared with the input alone where there is no classical method."
+)
 
 
 class Goal(Frozen):
@@ -77,7 +94,8 @@ def build(
 ) -> Document:
     """Show test sets over k, then every bundled photograph beside the best classical method.
 
-    `artifact` reads a picture of the store. `store_name` is how commands name the store. There is no `baseline`.
+    `artifact` reads a picture of the store; scenes of which none is there give way to the command that makes them.
+    `store_name` is how commands name the store. There is no `baseline`.
     """
     results = gather(records, plan)
     on_sets = [result for result in results if result.cell.dataset != PHOTOGRAPHS]
@@ -86,10 +104,8 @@ def build(
         Section(title="Test sets", anchor="sets", blocks=tuple(_sets(on_sets))),
         Section(title="Bundled photographs", anchor="photographs", blocks=tuple(_photographs(on_photographs))),
     ]
-    if comparisons := tuple(_scenes(on_photographs, artifact)):
-        caption = "The frame marks the detail beside each picture: where the target varies most."
-        gallery = Gallery(caption=caption, comparisons=comparisons)
-        sections.append(Section(title="Pictures", anchor="pictures", blocks=(gallery,)))
+    if pictures := tuple(_pictures(on_photographs, artifact, plan.name)):
+        sections.append(Section(title="Pictures", anchor="pictures", blocks=pictures))
     found = [record for result in results for record in result.records.values() if record]
     return Document(
         title=plan.question,
@@ -105,23 +121,29 @@ def _sets(results: Sequence[Result]) -> Iterator[Block]:
     columns = (
         Column(label="task"),
         Column(label="set"),
-        Column(label="weights"),
+        Column(label="setting"),
+        Column(label="protocol", hint="colour channel, pixels cut at each border, rounding"),
+        Column(label="input", unit="dB", family="PSNR", kind="number"),
+        *(Column(label=f"k = {k}", unit="dB", family="PSNR", kind="number") for k in ks),
+        Column(label="to reach", unit="dB", family="PSNR", kind="number"),
+        Column(label="verdict"),
+        Column(label=f"gain over input, k = {DEFAULT_K}", unit="dB", kind="number"),
+        Column(label="95 % interval", unit="dB", hint="of the gain, over images: paired t"),
         Column(label="images", kind="number"),
-        Column(label="input", unit="dB", kind="number"),
-        *(Column(label=f"k = {k}", unit="dB", kind="number") for k in ks),
-        Column(label="asked", unit="dB", kind="number"),
-        Column(label="gain", unit="dB", kind="number", hint="over the input, at k = 16"),
-        Column(label="95 % interval", hint="of the gain, over images: paired t"),
+        Column(label="weights"),
     )
-    rows = []
-    for _, members in groupby(results, key=lambda result: (result.cell.task, result.cell.dataset)):
-        rows.append(_set_row(list(members), ks))
-    yield Table(caption="PSNR by each set's protocol", columns=columns, groups=(Group(rows=tuple(rows)),), stubs=2)
-    words = (
-        "The mean over the set's images. The networks were trained with random windows and k; window 8 is used here."
-        " `asked` is the figure that was set before training; it holds for the best k of the row."
+    members = [list(found) for _, found in groupby(results, key=lambda result: (result.cell.task, result.cell.dataset))]
+    yield Table(
+        caption="PSNR by each set's protocol",
+        columns=columns,
+        groups=(Group(rows=tuple(_set_row(each, ks) for each in members)),),
+        stubs=2,
+        notes=(
+            f"PSNR in dB, mean over the set's images{_alike(results, 'window')}.",
+            _ABOUT_SETS,
+            *_judged(results),
+        ),
     )
-    yield Text(text=words, tone="note")
     absent = Counter(result.why_not("psnr") for result in results if _psnr(result) is None)
     if absent:
         yield Text(text=f"Not measured ({counted(absent.total(), 'cell')}): {listed(absent, 'cell')}.", tone="note")
@@ -131,26 +153,38 @@ def _set_row(members: Sequence[Result], ks: Sequence[int]) -> Row:
     cell = members[0].cell
     goal = goals().get((cell.task, cell.dataset))
     by_k = {result.cell.top_k: result for result in members}
-    scored = [(result, found) for result in members if (found := _psnr(result)) is not None]
+    scored = {k: found.samples for k, result in by_k.items() if k and (found := _psnr(result)) is not None}
     before = next((found for result in members if (found := _before(result)) is not None), None)
-    reached = max((fmean(found.samples) for _, found in scored), default=None)
-    asked = Entry(text="–", reason="no figure was set")
-    if goal is not None:
-        verdict = "" if reached is None else "reached" if reached >= goal.at_least_db else "not reached"
-        asked = Entry(text=f"{goal.at_least_db:.2f} {verdict}".strip(), value=goal.at_least_db)
-    main = next((result for result, _ in scored if result.cell.top_k == 16), scored[0][0] if scored else None)
+    images = len(next(iter(scored.values()))) if scored else None
     return Row(
         entries=(
             Entry(text=cell.task),
             Entry(text=cell.dataset),
-            Entry(text=cell.weights),
-            _number(len(scored[0][1].samples) if scored else None, "{:d}", members[0].why_not("psnr")),
+            Entry(text=cell.setting),
+            Entry(text=_protocols(members)),
             _number(fmean(before.samples) if before else None, "{:.2f}", members[0].why_not("degraded")),
             *(_k_entry(by_k.get(k)) for k in ks),
-            asked,
-            *_gain(main),
+            _number(goal.at_least_db if goal else None, "{:.2f}", "no figure is set"),
+            Entry(text=verdict({k: fmean(samples) for k, samples in scored.items()}, goal)),
+            *_gain(by_k.get(DEFAULT_K)),
+            _number(images, "{:d}", members[0].why_not("psnr")),
+            Entry(text=cell.weights),
         )
     )
+
+
+def verdict(means: Mapping[int, float], goal: Goal | None) -> str:
+    """Say at which k a figure is reached, or by how much the shipped default (the best k, without it) misses it."""
+    if goal is None or not means:
+        return "–"
+    reaching = [k for k in sorted(means) if means[k] >= goal.at_least_db]
+    if DEFAULT_K in reaching:
+        return "reached"
+    if reaching:
+        return f"reached at k = {next((k for k in reaching if k > DEFAULT_K), reaching[-1])}"
+    k = DEFAULT_K if DEFAULT_K in means else max(means, key=lambda k: means[k])
+    short = goal.at_least_db - means[k]
+    return f"missed by {f'{short:.2f}' if short >= 0.005 else 'less than 0.01'} dB at k = {k}"
 
 
 def _k_entry(result: Result | None) -> Entry:
@@ -170,7 +204,34 @@ def _gain(result: Result | None) -> tuple[Entry, Entry]:
     if len(gains) < 2:
         return mean, Entry(text="–", reason="one image shows no spread")
     low, high = interval(list(gains.values()))
-    return mean, Entry(text=f"{low:+.2f} to {high:+.2f}".replace("-", "−"), value=low)
+    return mean, Entry(text=f"{_signed(low)} to {_signed(high)}", value=low)
+
+
+def _alike(results: Iterable[Result], *axes: str) -> str:
+    """Name the axes that have one value in all of these cells, as in `, window 8`."""
+    values = {axis: {getattr(result.cell, axis) for result in results} for axis in axes}
+    return "".join(f", {phrase(axis, *found)}" for axis, found in values.items() if len(found) == 1)
+
+
+def _judged(results: Iterable[Result]) -> Iterator[str]:
+    """Yield what a reader has to know of the inputs of each task, as of noise that is judged unclipped."""
+    noted = {f"{result.cell.task}: {note}" for result in results for note in result.notes("degraded")}
+    yield from (f"{_PROTOCOL.sub(lambda found: protocol_in_words(found[0]), note)}." for note in sorted(noted))
+
+
+def _protocols(results: Iterable[Result]) -> str:
+    records = (result.records.get("psnr") for result in results)
+    names = dict.fromkeys(record.protocol for record in records if record and record.protocol)
+    return "; ".join(map(protocol_in_words, names)) or "–"
+
+
+def protocol_in_words(name: str) -> str:
+    """Say what the id of a protocol stands for, as in `RGB, 10 px cut`; the id itself where it is unknown."""
+    found = _PROTOCOL.fullmatch(name)
+    if found is None or found[1] not in _CHANNELS or found[3] not in _ROUNDING:
+        return name
+    cut = f"{found[2]} px cut" if int(found[2]) else ""
+    return ", ".join(filter(None, (_CHANNELS[found[1]], cut, _ROUNDING[found[3]])))
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -186,24 +247,38 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
 
 def _photographs(results: Sequence[Result]) -> Iterator[Block]:
     """Yield a table with a row for each photograph of each task, and a sentence on the least gain of each task."""
+    tasks = []
+    for _, found in groupby(sorted(results, key=_task_order(results)), key=lambda result: result.cell.task):
+        members = list(found)
+        networks = [result for result in members if result.cell.weights != "none"]
+        network = next((result for result in networks if _psnr(result) is not None), None)
+        if network is None:
+            why = networks[0].why_not("psnr") if networks else "not in this plan"
+            yield Text(text=f"{members[0].cell.task}: no number ({why}).")
+            continue
+        tasks.append(_Task.of(network, members))
+        yield Text(text=tasks[-1].in_words())
     columns = (
-        Column(label="task"),
         Column(label="photograph"),
-        Column(label="input", unit="dB", kind="number"),
-        Column(label="classical", unit="dB", kind="number", hint="the best of the classical methods on this picture"),
-        Column(label="method"),
-        Column(label="network", unit="dB", kind="number"),
-        Column(label="gain", unit="dB", kind="number", hint="of the network over the classical method"),
+        Column(label="input", unit="dB", family="PSNR", kind="number"),
+        Column(label="classical", unit="dB", family="PSNR", kind="number"),
+        Column(label="network", unit="dB", family="PSNR", kind="number"),
+        Column(label="gain over input", unit="dB", kind="number"),
+        Column(label="gain over classical", unit="dB", kind="number"),
+        Column(label="classical method"),
     )
-    groups, summary = [], []
-    for task, members in groupby(sorted(results, key=_task_order(results)), key=lambda result: result.cell.task):
-        rows, said = _task_rows(task, list(members))
-        if rows:
-            groups.append(Group(rows=tuple(rows), title=task))
-        summary.append(said)
-    for said in summary:
-        yield Text(text=said)
-    yield Table(caption="PSNR of each photograph", columns=columns, groups=tuple(groups), stubs=2)
+    groups = tuple(Group(rows=tuple(task.rows()), title=task.title) for task in tasks)
+    notes = (_ABOUT_CLASSICAL, *_about_rivals(tasks), *_judged(results))
+    yield Table(caption="PSNR of each photograph", columns=columns, groups=groups, notes=notes)
+
+
+def _about_rivals(tasks: Sequence[_Task]) -> Iterator[str]:
+    """Yield which classical methods there were to choose from, and what all networks have in common."""
+    if not tasks:
+        return
+    said = (f"{task.network.cell.task}: {', '.join(map(method, task.choices)) or 'none'}" for task in tasks)
+    yield f"Classical methods to choose from: {'; '.join(said)}."
+    yield f"PSNR in dB; every network{_alike([task.network for task in tasks], 'top_k', 'window', 'image_size')}."
 
 
 def _task_order(results: Sequence[Result]) -> Callable[[Result], int]:
@@ -211,59 +286,76 @@ def _task_order(results: Sequence[Result]) -> Callable[[Result], int]:
     return lambda result: order.index(result.cell.task)
 
 
-def _task_rows(task: str, members: Sequence[Result]) -> tuple[list[Row], str]:
-    networks = [result for result in members if result.cell.weights != "none"]
-    rivals = [result for result in members if result.cell.weights == "none"]
-    network = next((result for result in networks if _psnr(result) is not None), None)
-    if network is None:
-        why = networks[0].why_not("psnr") if networks else "not in this plan"
-        return [], f"{task}: no number ({why})."
-    restored = _by_image(_psnr(network))
-    before = _by_image(_before(network))
-    best: dict[str, tuple[float, Cell]] = {}
-    for rival in rivals:
-        for name, value in _by_image(_psnr(rival)).items():
-            if name not in best or value > best[name][0]:
-                best[name] = (value, rival.cell)
-    rows = [
-        _photograph_row(task, name, before.get(name), best.get(name), (value, network.cell))
-        for name, value in restored.items()
-    ]
-    gains = {name: value - best[name][0] for name, value in restored.items() if name in best}
-    return rows, _in_words(task, gains, [cell for _, cell in best.values()])
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A task's network on the photographs, and what it is compared with."""
 
+    network: Result
+    choices: tuple[Cell, ...]
+    """The classical methods that were measured."""
+    best: Mapping[str, tuple[float, Cell]]
+    """By photograph: the highest PSNR of a classical method, or of the input where there is none, with its cell."""
 
-def _photograph_row(
-    task: str, name: str, before: float | None, rival: tuple[float, Cell] | None, own: tuple[float, Cell]
-) -> Row:
-    value, cell = own
-    return Row(
-        entries=(
-            Entry(text=task),
-            Entry(text=name),
-            _number(before, "{:.2f}", "not measured", cell=cell.id),
-            _number(rival[0] if rival else None, "{:.2f}", "not measured", cell=rival[1].id if rival else ""),
-            Entry(text=method(rival[1]) if rival else "–"),
-            _number(value, "{:.2f}", "", cell=cell.id),
-            _number(value - rival[0] if rival else None, "{:+.2f}", "nothing to compare with", cell=cell.id),
+    @classmethod
+    def of(cls, network: Result, members: Sequence[Result]) -> _Task:
+        rivals = [result for result in members if result.cell.weights == "none" and _psnr(result) is not None]
+        classical = [rival for rival in rivals if is_classical(rival.cell)]
+        best: dict[str, tuple[float, Cell]] = {}
+        for rival in classical or rivals:
+            for image, value in _by_image(_psnr(rival)).items():
+                if image not in best or value > best[image][0]:
+                    best[image] = (value, rival.cell)
+        return cls(network=network, choices=tuple(rival.cell for rival in classical), best=best)
+
+    @property
+    def title(self) -> str:
+        """Task, setting and protocol."""
+        return f"{self.network.cell.task}, {self.network.cell.setting}; {_protocols([self.network])}"
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each photograph."""
+        cell = self.network.cell.id
+        inputs = _by_image(_before(self.network))
+        for image, value in _by_image(_psnr(self.network)).items():
+            before, rival = inputs.get(image), self.best.get(image)
+            classical = rival if rival and is_classical(rival[1]) else None
+            none = method(rival[1]) if rival else "not measured"
+            yield Row(
+                entries=(
+                    Entry(text=image),
+                    _number(before, "{:.2f}", "not measured", cell=cell),
+                    _number(classical and classical[0], "{:.2f}", none, cell=classical[1].id if classical else ""),
+                    _number(value, "{:.2f}", "", cell=cell),
+                    _number(None if before is None else value - before, "{:+.2f}", "not measured", cell=cell),
+                    _number(value - classical[0] if classical else None, "{:+.2f}", none, cell=cell),
+                    Entry(text=method(rival[1]) if rival else "–"),
+                )
+            )
+
+    def in_words(self) -> str:
+        """Say by how much the network is better, and whether that is enough."""
+        task = self.network.cell.task
+        values = _by_image(_psnr(self.network))
+        gains = {image: value - self.best[image][0] for image, value in values.items() if image in self.best}
+        if not gains:
+            return f"{task}: nothing to compare with."
+        rivals = dict.fromkeys(cell for _, cell in self.best.values())
+        names = ", ".join(method(cell) if is_classical(cell) else f"the input ({method(cell)})" for cell in rivals)
+        least = min(gains, key=lambda image: gains[image])
+        said = (
+            f"{task}: {_signed(fmean(gains.values()))} dB in the mean and {_signed(gains[least])} dB or more on"
+            f" each photograph ({least}), over {names}"
         )
-    )
+        goal = goals().get((task, PHOTOGRAPHS))
+        if goal is None:
+            return f"{said}."
+        reached = "reached" if gains[least] > goal.at_least_db else "not reached"
+        return f"{said}; to reach: more than {goal.at_least_db:g} dB on each, {reached}."
 
 
-def _in_words(task: str, gains: Mapping[str, float], rivals: Sequence[Cell]) -> str:
-    if not gains:
-        return f"{task}: nothing to compare with."
-    names = ", ".join(dict.fromkeys(method(cell) for cell in rivals))
-    least = min(gains, key=lambda name: gains[name])
-    said = (
-        f"{task}: {fmean(gains.values()):+.2f} dB in the mean and {gains[least]:+.2f} dB or more on each photograph"
-        f" ({least}), over {names}"
-    )
-    goal = goals().get((task, PHOTOGRAPHS))
-    if goal is None:
-        return said.replace("-", "−") + "."
-    verdict = "reached" if gains[least] > goal.at_least_db else "not reached"
-    return f"{said}; asked: more than {goal.at_least_db:g} dB on each, {verdict}.".replace(" -", " −")
+def is_classical(cell: Cell) -> bool:
+    """Return whether a cell without weights is of a method; the bare input is of none."""
+    return method(cell) != _CLASSICAL["identity"]
 
 
 def method(cell: Cell) -> str:
@@ -273,6 +365,29 @@ def method(cell: Cell) -> str:
         return "Malvar"  # the input of a network that receives an interpolated mosaic
     name = _CLASSICAL.get(family, family)
     return f"{name} {configuration}".strip()
+
+
+def _pictures(
+    results: Sequence[Result], artifact: Callable[[str], bytes] | None, experiment: str
+) -> Iterator[Gallery | Text]:
+    """Yield the scenes of which a picture is there, and how to make the others."""
+    named = list(_scenes(results, artifact))
+    there = [scene for scene in named if any(_loads(picture.artifact, artifact) for picture in scene.pictures)]
+    if there:
+        caption = "The frame marks the detail beside each picture: where the target varies most."
+        yield Gallery(caption=caption, comparisons=tuple(there))
+    if lost := len(named) - len(there):
+        folder = f"results/{experiment}"
+        yield Text(
+            text=f"The pictures of {counted(lost, 'task')} are not kept beside these records. Made by:"
+            f" semanir-bench run {experiment} --only dataset={PHOTOGRAPHS} --out {folder}."
+            f" Shown by: semanir-bench report {folder}.",
+            tone="note",
+        )
+
+
+def _loads(name: str, artifact: Callable[[str], bytes] | None) -> bool:
+    return artifact is not None and artifact(name) != b""
 
 
 def _scenes(results: Sequence[Result], artifact: Callable[[str], bytes] | None) -> Iterator[Comparison]:
@@ -321,3 +436,7 @@ def _number(value: float | None, form: str, reason: str, *, cell: str = "") -> E
     if value is None:
         return Entry(text="–", reason=reason, cell=cell)
     return Entry(text=form.format(value).replace("-", "−"), value=value, cell=cell)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")

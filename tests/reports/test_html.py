@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
-from reports.document import Gallery, blocks_of
+from reports.document import Document, Facts, Gallery, blocks_of
+from reports.renderers.html import render
 
 EVIL = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>"
 
@@ -206,6 +207,23 @@ def test_the_page_never_scrolls_sideways(visit: Callable[..., Any], page: str, e
         tab = visit(html, width)
         tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_long_name_of_a_fact_breaks_between_words_alone(visit: Callable[..., Any], width: int) -> None:
+    items = (("machine", "one"), ("characteristics", "two"), ("a name of many words for one fact", "three"))
+    html = render(Document(title="Facts", sections=(), lead=(Facts(items=items),)), artifact=lambda name: b"")
+    terms = visit(html, width).locator(".facts dt")
+    lines = terms.evaluate_all(
+        """all => all.map((dt) => {
+            const range = document.createRange();
+            range.selectNodeContents(dt);
+            return new Set([...range.getClientRects()].map((each) => each.top)).size;
+        })"""
+    )
+    assert lines[:2] == [1, 1]
+    assert lines[2] <= 3
+    assert terms.evaluate_all("all => all.every((dt) => dt.scrollWidth <= dt.clientWidth)")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

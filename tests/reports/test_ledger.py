@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from typer.testing import CliRunner
 
 from harness import cli, datasets
 from harness.record import Cell, Measured, Measurement, Skipped
-from reports.ledger import PRINTED, build, claims, lines
+from reports.ledger import PRINTED, Line, build, claims, lines
+from reports.printed import judge_input
 from reports.results import Result
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CELL = Cell(model="identity", task="jpeg", dataset="Classic5", setting="quality=10")
+SAME = {"task", "dataset", "setting"}
 Make = Callable[..., Any]
 
 
@@ -42,6 +45,70 @@ def test_what_was_skipped_or_measured_otherwise_says_so(make_record: Make) -> No
     assert "not comparable: measured with images 2" in judged(make_record, 27.82, images=2)
 
 
+NETWORK = Cell(
+    model="semanir/small", weights="jpeg-gray-10", backend="sdpa", top_k=16, window=8, **CELL.model_dump(include=SAME)
+)
+
+
+def of_input(make_record: Make, cell: Cell, psnr: float = 27.8211, protocol: str = "gray-crop0-uint8") -> Result:
+    scored = (("degraded.psnr", "dB", psnr), ("degraded.ssim", "1", 0.7595))
+    outcome = Measured(
+        measurements=tuple(Measurement(name=name, unit=unit, samples=(value,)) for name, unit, value in scored)
+    )
+    return Result(cell, {"degraded": make_record(cell, "degraded", outcome, protocol=protocol)})
+
+
+def answered(results: list[Result]) -> dict[str, Line]:
+    return {line.claim.printed.metric: line for line in lines(results) if line.verdict is not None}
+
+
+def test_a_printed_input_is_answered_by_what_any_cell_was_given(make_record: Make) -> None:
+    found = answered([of_input(make_record, NETWORK)])
+    assert {metric: line.state for metric, line in found.items()} == {"psnr": "reproduced", "ssim": "differs"}
+    assert {line.claim.printed.method for line in found.values()} == {"JPEG"}
+    assert {line.reason for line in found.values()} == {f"measured as the input of semanir/small, cell {NETWORK.id}"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": 2},
+        {"image_size": 256},
+        {"seed": 1},
+        {"dataset": "bundled"},
+        {"setting": "quality=20,color=rgb"},
+        {"task": "denoise", "setting": "sigma=25"},
+    ],
+)
+def test_another_input_or_a_part_of_it_answers_nothing(make_record: Make, changes: dict[str, Any]) -> None:
+    assert not answered([of_input(make_record, NETWORK.model_copy(update=changes))])
+
+
+def test_an_input_under_another_protocol_answers_nothing(make_record: Make) -> None:
+    assert not answered([of_input(make_record, NETWORK, protocol="gray-crop0-none")])
+
+
+def test_an_input_that_its_task_judges_otherwise_answers_nothing(make_record: Make) -> None:
+    printed = replace(claims()[0].printed, task="denoise", dataset="Set12", setting="sigma=25", printed="20.17")
+    noisy = NETWORK.model_copy(update={"task": "denoise", "dataset": "Set12", "setting": "sigma=25"})
+    assert judge_input(printed, of_input(make_record, noisy, 20.17)) is None
+
+
+def test_only_a_row_of_the_input_itself_is_answered_by_an_input(make_record: Make) -> None:
+    printed = claims()[0].printed
+    assert judge_input(printed, of_input(make_record, NETWORK)) is not None
+    assert judge_input(replace(printed, model="dncnn/3"), of_input(make_record, NETWORK)) is None
+    assert judge_input(replace(printed, weights="dncnn-3"), of_input(make_record, NETWORK)) is None
+
+
+def test_the_method_itself_is_asked_before_any_input(make_record: Make) -> None:
+    outcome = Measured(measurements=(Measurement(name="psnr", unit="dB", samples=(27.82,), labels=("a",)),))
+    direct = Result(CELL, {"psnr": make_record(CELL, "psnr", outcome)})
+    assert answered([of_input(make_record, NETWORK, 27.5), direct])["psnr"].reason == ""
+    skipped = Result(CELL, {"psnr": make_record(CELL, "psnr", Skipped(reason="no folder Classic5"))})
+    assert answered([skipped, of_input(make_record, NETWORK)])["psnr"].state == "reproduced"
+
+
 def test_without_records_every_number_has_a_reason() -> None:
     found = list(lines([]))
     assert len(found) == 990 == len(PRINTED.read_text().splitlines()) - 1
@@ -52,10 +119,16 @@ def test_without_records_every_number_has_a_reason() -> None:
 def test_the_page_counts_what_it_shows(make_record: Make) -> None:
     outcome = Measured(measurements=(Measurement(name="psnr", unit="dB", samples=(27.82,), labels=("a",)),))
     document = build([Result(CELL, {"psnr": make_record(CELL, "psnr", outcome)})])
-    assert [badge.text for badge in document.badges] == ["1 reproduced", "0 differ", "989 not run here"]
-    assert "Of 990 printed numbers 1 are reproduced" in document.lead[0].text
+    assert [badge.text for badge in document.badges] == ["1 reproduced", "989 not run here"]
+    said = "Of 990 printed numbers: 1 reproduced in all printed digits, 0 differ, 989 not run here:"
+    assert document.lead[0].text == said
     notes = [block.text for block in document.lead[1:]]
     assert sum(int(note.partition(":")[0].replace(",", "")) for note in notes) == 989
+
+
+def test_the_page_speaks_of_one_that_differs(make_record: Make) -> None:
+    document = build([of_input(make_record, NETWORK)])
+    assert [badge.text for badge in document.badges] == ["1 reproduced", "1 differs", "988 not run here"]
 
 
 def test_every_claim_names_an_experiment_and_a_set_that_exist() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from reports.document import Column, Document, Entry, Group, Row, Section, Table
 from reports.renderers import html
@@ -138,6 +140,71 @@ def test_a_link_to_a_row_that_is_filtered_out_shows_it(visit: Callable[..., Any]
     tab.evaluate("location.hash = '#cell-b3'")
     tab.wait_for_function("document.getElementById('cell-b3')?.checkVisibility()")
     assert cells(tab) == ORDER
+
+
+def wide(*names: tuple[str, str]) -> str:
+    columns = (
+        Column(label="task"),
+        Column(label="set"),
+        *(Column(label=f"a number {n}", unit="dB", kind="number") for n in range(12)),
+        Column(label="because"),
+    )
+    because = Entry(text="a reason that is long enough to need a second line in any column of a table of this page")
+    rows = tuple(
+        Row(
+            entries=(Entry(text=task), Entry(text=name), *(Entry(text="30.10", value=30.1) for _ in range(12)), because)
+        )
+        for task, name in names
+    )
+    table = Table(caption="Wide", columns=columns, groups=(Group(rows=rows),), stubs=2)
+    section = Section(title="Numbers", anchor="numbers", blocks=(table,))
+    return html.render(Document(title="Tables", sections=(section,)), artifact=lambda name: b"")
+
+
+TEXTS = """(cells) => cells.map((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getClientRects()[0].top;
+})"""
+"""Where the first line of each cell's text begins, in pixels."""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_stands_in_a_row_begins_at_one_height_where_a_cell_wraps(visit: Callable[..., Any], width: int) -> None:
+    tab = visit(wide(("denoise", "Set12"), ("jpeg", "Classic5")), width)
+    tops = tab.eval_on_selector_all(f"{TABLE} tbody tr:first-child > *", TEXTS)
+    assert max(tops) - min(tops) <= 2
+
+
+@pytest.mark.parametrize("task", ["demosaic", "a task with a long name"])
+def test_words_of_names_stay_whole_on_a_phone_and_the_last_name_stays_in_sight(
+    visit: Callable[..., Any], task: str
+) -> None:
+    tab = visit(wide((task, "motorcycle_left_and_right"), (task, "Set12")), 390)
+    heights = tab.eval_on_selector_all(f"{TABLE} tbody .last > span", "all => all.map((each) => each.offsetHeight)")
+    assert max(heights) < 30
+    first = tab.locator(f"{TABLE} tbody th").first
+    words = first.evaluate("cell => cell.innerText.split(' ').length")
+    assert first.locator("span").evaluate("span => span.offsetHeight") <= 22 * words
+    assert first.evaluate("cell => cell.scrollWidth <= cell.offsetWidth")
+    tab.evaluate("document.querySelector('#numbers .scroll').scrollLeft = 400")
+    left = tab.locator(f"{TABLE} tbody .last").first.bounding_box()["x"]
+    assert 0 <= left < 120
+
+
+@pytest.mark.parametrize("wider", [True, False])
+def test_a_table_that_is_wider_than_the_page_is_shaded_at_its_edge(
+    visit: Callable[..., Any], page: str, wider: bool
+) -> None:
+    tab = visit(wide(("denoise", "Set12")) if wider else page, 1280)
+    scroll = tab.locator("#numbers .scroll")
+    assert scroll.evaluate("each => each.scrollWidth > each.clientWidth") == wider
+    box = scroll.bounding_box()
+    clip = {"x": min(box["x"] + box["width"], 1280) - 2, "y": box["y"] + 2, "width": 1, "height": 1}
+    with Image.open(io.BytesIO(tab.screenshot(clip=clip))) as edge:
+        seen = edge.convert("RGB").getpixel((0, 0))
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground != f"rgb({', '.join(map(str, seen))})") == wider
 
 
 @pytest.mark.parametrize("width", [390, 1280])
