@@ -193,7 +193,7 @@ def _lead(plan: StoredPlan, results: Sequence[Result], measured: Sequence[Result
         " every k counts. One minus the share is the most that such a kernel can save, and only of what is done for a"
         " key: loading it and its value, two products, the exponential. What is done once a query stays, so does a"
         " running maximum and sum for each step, and the lists have to be found and the bits of their keys picked out"
-        " once a dictionary, which no kernel does today. No time was measured here."
+        " once a dictionary. No time was measured here."
     )
     why = Counter(result.why_not(METRIC) for result in results if result not in measured)
     if why:
