@@ -245,7 +245,7 @@ class _Story:
         together = len(references) == 1
         family = f"against {self.it.labels[references[0]]}" if together else ""
         yield Table(
-            caption=f"Arms on {where}",
+            caption=f"PSNR{' and SSIM' if self._has_ssim else ''} of the arms on {where}",
             columns=(*columns, *(_difference_columns(family) if together else ())),
             groups=(Group(rows=tuple(self._row(place, together) for place in self.it.places)),),
             stubs=len(self.it.inner) + 1,
@@ -253,7 +253,7 @@ class _Story:
         )
         if len(references) > 1:
             yield Table(
-                caption=f"Differences on {where}",
+                caption=f"Differences in PSNR on {where}",
                 columns=(*inner, Column(label="arm"), Column(label="against"), *_difference_columns()),
                 groups=(Group(rows=tuple(self._difference_row(pair) for pair in self.pairs)),),
                 stubs=len(self.it.inner) + 2,
@@ -364,6 +364,11 @@ class _Story:
     # What is to be known of the table
 
     def _notes(self) -> Iterator[str]:
+        if self.compared:
+            yield (
+                "In brackets 95 % intervals. Detectable: what a comparison of this size tells from zero four times out of"
+                " five."
+            )
         if len(self.judged) > 1:
             told, standing = sum(map(_tells, self.judged)), sum(holm([each.p for each in self.judged]))
             if told:

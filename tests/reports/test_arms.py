@@ -130,12 +130,14 @@ def test_a_difference_is_paired_by_image_and_seed_and_has_a_verdict(page: Make) 
 
 
 def test_comparisons_that_stand_together_are_counted(page: Make) -> None:
-    assert table_of(page(two_arms()).sections[0]).notes == (
+    words, *notes = table_of(page(two_arms()).sections[0]).notes
+    assert words.startswith("In brackets 95 % intervals. Detectable: ")
+    assert notes == [
         "Of 3 comparisons 2 differ from zero; with Holm's correction for their number 1.",
         "'Perhaps' marks a difference from zero that does not stand with the correction.",
-    )
+    ]
     alike = [(here, metric, judged([30.0] * 12)) for here, metric, _ in two_arms() if metric == "psnr"]
-    assert table_of(page(alike).sections[0]).notes == ("None of 3 comparisons differs from zero.",)
+    assert table_of(page(alike).sections[0]).notes[1:] == ("None of 3 comparisons differs from zero.",)
 
 
 def test_what_does_not_stand_with_holms_correction_is_higher_perhaps(page: Make) -> None:
@@ -409,11 +411,11 @@ def test_an_arm_may_be_compared_with_two_others(page: Make) -> None:
     section = page(three_arms(), comparisons=pairs).sections[0]
     levels, differences = tables_of(section)
     assert [column.label for column in levels.columns] == ["k", "arm", "seeds", "PSNR", "sd"]
-    assert differences.caption == "Differences on denoise · sigma=25 · Set12"
+    assert differences.caption == "Differences in PSNR on denoise · sigma=25 · Set12"
     rows = [[entry.text for entry in row.entries[:3]] for row in differences.groups[0].rows]
     assert rows == [[k, arm, against] for k in ("8", "16") for against, arm in pairs]
     assert [row.entries[3].value for row in differences.groups[0].rows[:3]] == pytest.approx([0.5, 1.0, 0.5])
-    assert differences.notes == ("Of 6 comparisons 6 differ from zero; with Holm's correction for their number 6.",)
+    assert differences.notes[1:] == ("Of 6 comparisons 6 differ from zero; with Holm's correction for their number 6.",)
     assert "top is 1.000 dB [1.000, 1.000] higher than low at k = 8." in said(section)
     assert "top is 0.500 dB [0.500, 0.500] higher than mid at k = 8." in said(section)
     titles = [figure.title for figure in figures_of(section)]
