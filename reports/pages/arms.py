@@ -366,8 +366,8 @@ class _Story:
     def _notes(self) -> Iterator[str]:
         if self.compared:
             yield (
-                "In brackets 95 % intervals. Detectable: what a comparison of this size tells from zero four times out of"
-                " five."
+                "In brackets 95 % intervals. Detectable: what a comparison of this size tells from zero four times out"
+                " of five."
             )
         if len(self.judged) > 1:
             told, standing = sum(map(_tells, self.judged)), sum(holm([each.p for each in self.judged]))
