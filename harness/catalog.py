@@ -20,7 +20,7 @@ class UnknownName(LookupError):
 
 def suggest(name: str, names: list[str]) -> str:
     """Return ` Did you mean 'x'?`, or an empty string when nothing is near."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
