@@ -24,7 +24,8 @@ def full(session: nox.Session, extras: str = "") -> None:
     """Make or update the shared environment, pinned, with this checkout installed in it."""
     if not (FULL / "bin" / "python").exists():
         session.run(sys.executable, "-m", "venv", os.fspath(FULL), external=True)
-    in_full(session, "python", "-m", "pip", "install", "-c", "constraints.txt", "-e", f".{extras}")
+    # Compiling all of torch takes longer than importing what is used of it.
+    in_full(session, "python", "-m", "pip", "install", "--no-compile", "-c", "constraints.txt", "-e", f".{extras}")
 
 
 def in_full(session: nox.Session, command: str, *arguments: str, silent: bool = False) -> None:
