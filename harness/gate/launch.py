@@ -21,6 +21,13 @@ SIDES: Mapping[str, Side] = {"A": "base", "B": "head"}
 PREPARING_SECONDS = 180.0
 """For one cell; FlexAttention compiles at its first call."""
 SAMPLE_SECONDS = 60.0
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the highest that glibc takes
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+"""Lets glibc keep what a call has freed. By itself it returns some of that to Linux and takes it back page by page, in
+one process and not in the next: equal sources then differed by up to a half, for a whole launch."""
 MOST_THROTTLED = 0.2
 """Share of a launch's blocks that may be thrown away for a throttled clock; above it the launch gives no value."""
 
@@ -106,7 +113,9 @@ def launch(
         before = busy_ticks()
         for tree in trees:
             sides[tree.side] = stack.enter_context(
-                Interpreter(tree, setup.worker, threads=setup.sampling.threads, variables=setup.variables)
+                Interpreter(
+                    tree, setup.worker, threads=setup.sampling.threads, variables={**ALLOCATOR, **setup.variables}
+                )
             )
         with_torch = any(cell.kind in (*KINDS, SENTINEL) for cell in cells)
         greetings = {side: sides[side].greet(with_torch=with_torch) for side in sides}

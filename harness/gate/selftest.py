@@ -15,6 +15,7 @@ from harness.gate import document, exact, run, samples, trees
 from harness.gate.cells import GateCell, GateSpec, SelfTest
 from harness.gate.document import GateDocument
 from harness.gate.interpreter import Interpreter
+from harness.gate.launch import ALLOCATOR
 from harness.gate.refusal import Refusal
 from harness.gate.run import Request
 
@@ -172,7 +173,7 @@ def calibrate(copy: Path, cells: Sequence[GateCell], backend: str, folder: Path,
     photo = exact.photograph(folder / "photo.f32")
     module = f"semanir.attention.backends.{backend}.attend"
     found = {}
-    with Interpreter(trees.in_place(copy), run.WORKER, threads=1) as side:
+    with Interpreter(trees.in_place(copy), run.WORKER, threads=1, variables=ALLOCATOR) as side:
         side.greet(with_torch=True)
         for cell in cells:
             asked = {"do": "calibrate", "cell": cell.request(), "photo": str(photo), "module": module}
