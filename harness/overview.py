@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,34 +101,45 @@ def print_cell(cell: Cell, history: Sequence[Record], console: Console, *, diff:
 
 def _rows(metric: str, records: Sequence[Record], *, diff: bool) -> Iterator[list[str]]:
     newest, *older = reversed(records)
-    here = newest.environment.machine_class
-    before = next((record for record in older if record.environment.machine_class == here), None)
+    before = _medians(newest, older) if diff else {}
     when = newest.started_at[:19].replace("T", " ")
     match newest.outcome:
-        case Skipped(reason=reason):
-            yield [metric, *([""] if diff else []), f"skipped: {reason}", *([""] if diff else []), when]
-        case Failed(failure=failure, error=error):
-            yield [metric, *([""] if diff else []), f"{failure}: {error}", *([""] if diff else []), when]
         case Measured(measurements=measurements):
-            old = (
-                {m.name: statistics.median(m.samples) for m in before.outcome.measurements}
-                if (before and isinstance(before.outcome, Measured))
-                else {}
-            )
             for measurement in measurements:
                 value = statistics.median(measurement.samples)
                 shown = f"{value:,.6g} {measurement.unit}"
                 if not diff:
                     yield [measurement.name, shown, when]
-                    continue
-                past = old.get(measurement.name)
-                yield [
-                    measurement.name,
-                    "" if past is None else f"{past:,.6g} {measurement.unit}",
-                    shown,
-                    "" if past is None else _change(past, value),
-                    when,
-                ]
+                elif (known := before.get(measurement.name)) is None:
+                    yield [measurement.name, "", shown, "", when]
+                else:
+                    yield [measurement.name, known[1], shown, _change(known[0], value), when]
+        case Skipped(reason=reason):
+            yield from _without_value(metric, f"skipped: {reason}", before, when, diff=diff)
+        case Failed(failure=failure, error=error):
+            yield from _without_value(metric, f"{failure}: {error}", before, when, diff=diff)
+
+
+def _without_value(
+    metric: str, words: str, before: Mapping[str, tuple[float, str]], when: str, *, diff: bool
+) -> Iterator[list[str]]:
+    """Yield a row for each number that there was before, or one for the metric."""
+    if not diff:
+        yield [metric, words, when]
+    elif before:
+        yield from ([name, shown, words, "", when] for name, (_, shown) in before.items())
+    else:
+        yield [metric, "", words, "", when]
+
+
+def _medians(newest: Record, older: Sequence[Record]) -> dict[str, tuple[float, str]]:
+    """Return what this class of machine measured last before: each number's median, and how it is shown."""
+    here = newest.environment.machine_class
+    for record in older:
+        if record.environment.machine_class == here and isinstance(record.outcome, Measured):
+            found = ((m, statistics.median(m.samples)) for m in record.outcome.measurements)
+            return {m.name: (value, f"{value:,.6g} {m.unit}") for m, value in found}
+    return {}
 
 
 def _change(before: float, after: float) -> str:
