@@ -670,7 +670,7 @@ class _Reader:
             self._report(node.place, "comparisons", f"{said}; {remedy}")
             return ()
         sets = [] if self.altered else _arms_by_set(sweeps)
-        found: dict[frozenset[str], tuple[tuple[str, str], Place]] = {}
+        found: dict[object, tuple[tuple[str, str], Place]] = {}
         for number, item in enumerate(node.nodes, start=1):
             where = f"comparisons.{number}"
             if not isinstance(item, Items) or len(item.nodes) != 2:
@@ -684,7 +684,7 @@ class _Reader:
             pair = (reference.text.strip(), arm.text.strip())
             if complaint := _not_a_pair(*pair, sets):
                 self._report(item.place, where, complaint)
-            elif (key := frozenset(pair)) in found:
+            elif (key := _meaning(*pair, sets)) in found:
                 self._report(item.place, where, f"says the same as {found[key][1]}; keep one")
             else:
                 found[key] = (pair, item.place)
@@ -906,6 +906,14 @@ def _not_a_pair(reference: str, arm: str, sets: Sequence[Sequence[str]]) -> str 
     if any(first and first == second for first, second in meant):
         return f"'{reference}' and '{arm}' are one arm; name two"
     return f"'{reference}' and '{arm}' share no task, setting and dataset; name arms that are judged on the same images"
+
+
+def _meaning(reference: str, arm: str, sets: Sequence[Sequence[str]]) -> object:
+    """Return what two names compare, in whatever words and order: equal for two pairs that say the same."""
+    if not sets:
+        return frozenset((reference, arm))
+    pairs = ((arms_named(reference, arms), arms_named(arm, arms)) for arms in sets)
+    return tuple(frozenset(one + other) if one and other else None for one, other in pairs)
 
 
 def _not_an_override(value: object) -> str | None:

@@ -594,6 +594,7 @@ def test_a_comparison_may_name_an_arm_that_was_set_away(written):
         ("[[w8, x-w8]]", "comparisons.1: 'w8' and 'x-w8' are one arm; name two"),
         ("[[w8-dense, assa]]", "comparisons.1: 'w8-dense' and 'assa' share no task, setting and dataset; name arms"),
         ("[[w8, assa], [assa, w8]]", "comparisons.2: says the same as spec.yaml:8; keep one"),
+        ("[[w8, w8-dense], [x-w8-dense, x-w8]]", "comparisons.2: says the same as spec.yaml:8; keep one"),
     ],
 )
 def test_wrong_comparisons_are_reported_with_their_line(written, added: str, message: str):
