@@ -9,12 +9,10 @@ import numpy as np
 
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.marks import Value
-from reports.paired import intervals
+from reports.paired import FEWEST_IMAGES, intervals
 from reports.quantities import Read, finite, unplaced
 from reports.results import Result, axis_values, in_words, phrase, varying
 
-_FEWEST_IMAGES = 4
-"""With fewer an interval is too wide to be drawn beside what it is about."""
 _FRONT_STYLE = 7
 _MOST_CELLS = 120
 """Of more the marks would hide each other."""
@@ -90,7 +88,7 @@ def _halves(values: Mapping[str, Value], best: Value) -> dict[str, float]:
         for cell, value in values.items()
         if value is not best and value.images is not None and value.images.keys() == reference.keys()
     }
-    if len(reference) < _FEWEST_IMAGES or not same:
+    if len(reference) < FEWEST_IMAGES or not same:
         return {}
     found = np.array([[images[name] - reference[name] for name in reference] for images in same.values()])
     with np.errstate(invalid="ignore"):

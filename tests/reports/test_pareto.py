@@ -80,7 +80,7 @@ def test_quality_is_as_sure_as_its_difference_to_the_best_and_time_as_its_quarti
 
 
 def test_few_images_and_others_have_no_whisker(result: Callable[..., Result]) -> None:
-    few = [result(4, 0.0, 1.0, images=IMAGES[:3]), result(8, 1.0, 2.0, images=IMAGES[:3])]
+    few = [result(4, 0.0, 1.0, images=IMAGES[:4]), result(8, 1.0, 2.0, images=IMAGES[:4])]
     other = [result(4, 0.0, 1.0), result(8, 1.0, 2.0, images=("x", *IMAGES[1:]))]
     for results in (few, other):
         read = against_best(results, psnr)
