@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
     # In the order of folders the long files without many tests come early, and no process waits for the other's last.
     share = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
     in_full(session, "pytest", *share, "--cov", "--cov-report=")
-    in_full(session, "coverage", "report", f"--include={','.join(TORCH_FREE)}", "--fail-under=85", "--skip-covered")
+    in_full(session, "coverage", "report")
 
 
 @nox.session
@@ -222,18 +222,6 @@ def remember(picture: Path, origin: dict[str, object]) -> None:
 
 PICTURES = Path("docs/pictures.json")
 """The pictures of the README, with what each shows."""
-TORCH_FREE = [
-    "semanir/attention/problem.py",
-    "semanir/attention/regions.py",
-    "semanir/model.py",
-    "semanir/models/*/__init__.py",
-    "semanir/weights/__init__.py",
-    "harness/*.py",
-    "harness/executors/*.py",
-    "harness/tasks/*.py",
-    "harness/metrics/*.py",
-    "reports/*",
-]
 REPORT_NEEDS = [
     "jaxtyping",
     "jinja2",
