@@ -102,7 +102,7 @@ def static(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def protocols(session: nox.Session) -> None:
-    """Measure every printed row whose set is here, and write the table into the experiment's README."""
+    """Measure every printed row whose set is here, and keep records and table in the experiment's folder."""
     if "SEMANIR_DATA" not in os.environ:
         session.error("set SEMANIR_DATA to the folder that holds test/<Name> and weights/")
     full(session, "[foreign]")
@@ -111,28 +111,28 @@ def protocols(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def flops(session: nox.Session) -> None:
-    """Count where operations go over k and window, and write the table into the experiment's README."""
+    """Count where operations go over k and window, and keep records and tables in the experiment's folder."""
     full(session)
     answer(session, "flops")
 
 
 @nox.session(venv_backend="none")
 def scaling(session: nox.Session) -> None:
-    """Fit how one attention layer grows with N and k on this CPU, and write the table into the experiment's README."""
+    """Fit how one attention layer grows with N and k on this CPU, and keep records and tables."""
     full(session)
     answer(session, "scaling")
 
 
 @nox.session(venv_backend="none")
 def shipped(session: nox.Session) -> None:
-    """Measure what the shipped networks reach, and write the tables into the experiment's README."""
+    """Measure what the shipped networks reach, and keep records and tables in the experiment's folder."""
     full(session)
     answer(session, "shipped")
 
 
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
-    """Measure experiments/kernels in the active environment, which has the GPU's own torch, and write its table.
+    """Measure experiments/kernels in the active environment, which has the GPU's own torch; keep records and tables.
 
     `nox -s gpu -- --smoke` runs every line of it in small, on any machine, and writes nothing.
     """
@@ -141,28 +141,28 @@ def gpu(session: nox.Session) -> None:
         session.run(*bench, "run", "kernels", "--resume", *session.posargs, external=True)
         return
     store = session.posargs[0] if session.posargs else "results/kernels"
-    table = Path(store) / "table.md"
     session.run(*bench, "run", "kernels", "--out", store, "--resume", external=True)
-    session.run(*bench, "report", store, external=True)
-    session.run(*bench, "report", store, "--out", os.fspath(table), silent=True, external=True)
-    write_below_marker("kernels", table, by="gpu")
+    for arguments in keeping("kernels", store):
+        session.run(*bench, *arguments, external=True)
 
 
 def answer(session: nox.Session, experiment: str) -> None:
-    """Run an experiment, write its report, and put its tables below the marker of its README."""
+    """Run an experiment, write its page, and keep its records and tables in its folder."""
     store = session.posargs[0] if session.posargs else f"results/{experiment}"
     in_full(session, "semanir-bench", "run", experiment, "--out", store, "--resume")
-    table = Path(store) / "table.md"
-    in_full(session, "semanir-bench", "report", store)
-    in_full(session, "semanir-bench", "report", store, "--out", os.fspath(table), silent=True)
-    write_below_marker(experiment, table, by=experiment)
+    for arguments in keeping(experiment, store):
+        in_full(session, "semanir-bench", *arguments)
 
 
-def write_below_marker(experiment: str, table: Path, *, by: str) -> None:
-    """Put a report's tables below the marker of an experiment's README, instead of what stood there."""
-    readme = Path("experiments") / experiment / "README.md"
-    head, marker, _ = readme.read_text().partition(f"<!-- Everything below is written by `nox -s {by}`. -->\n")
-    readme.write_text(f"{head}{marker}\n{table.read_text()}")
+def keeping(experiment: str, store: str) -> list[list[str]]:
+    """Return the commands that write a store's page, its records for the repository, and their tables in the README."""
+    folder = Path("experiments") / experiment
+    records, readme = (os.fspath(folder / name) for name in ("records.jsonl", "README.md"))
+    return [
+        ["report", store],
+        ["export", store, "--to", "records", "--out", records],
+        ["report", records, "--into", readme],
+    ]
 
 
 def without_torch(session: nox.Session) -> None:
