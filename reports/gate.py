@@ -347,6 +347,11 @@ def _facts_of(found: Certificate) -> Facts:
                 f"whole runs drawn anew: {low:.1%} to {high:.1%}",
             ),
             (
+                "time",
+                f"{found.timed_s / 60:.1f} min for all cells of the spec, {found.overhead:.0%} of it not sampling; "
+                "exact figures come on top",
+            ),
+            (
                 "meanwhile",
                 f"median pressure {words.share(found.pressure_median)}, load average {average}; standard deviation of "
                 f"a launch value {found.launch_sd:.3f}",

@@ -69,6 +69,8 @@ def certify(folder: Path, *, spec: str, today: datetime.date) -> Certificate:
         voided=Share(hits=sum(one.is_void for one in found.values()), trials=len(found)),
         power=tuple(_powers(found, cells=len(valid[0].verdict.cells))),
         launch_sd=certificate.launch_sd([cell.first for one in valid for cell in one.verdict.cells]),
+        timed_s=median(one.verdict.timed_s for one in valid),
+        overhead=round(median(1 - one.verdict.sampled_s / max(one.verdict.timed_s, 1e-9) for one in valid), 4),
         rivals=compared([pair for one in valid for pair in pairs(one.blocks)]),
         pressure_median=loads.pressure_median,
         load_average_median=loads.load_average_median,

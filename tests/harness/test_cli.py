@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -44,12 +45,20 @@ def call(*arguments: str | Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.fixture
-def store(spec: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    code, _, _ = call("run", spec, "--out", folder)
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "spec.yaml").write_text(TINY)
+    code, _, _ = call("run", folder / "tiny" / "spec.yaml", "--out", folder / "store")
     assert code == 0
-    return folder
+    return folder / "store"
+
+
+@pytest.fixture
+def store(swept: Path, tmp_path: Path) -> Path:
+    """A store of its own for each test, of a sweep that ran once."""
+    return Path(shutil.copytree(swept, tmp_path / "store"))
 
 
 def test_a_sweep_is_run_reported_exported_and_one_cell_measured_again(store: Path, spec: Path) -> None:

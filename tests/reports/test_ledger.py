@@ -146,11 +146,16 @@ def test_the_command_writes_the_page_of_the_records_at_hand(tmp_path: Path) -> N
     assert "Table 8, super-resolution" in out.read_text()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_its_page(visit: Callable[..., Any], tmp_path: Path, width: int) -> None:
-    out = tmp_path / "ledger.html"
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("page") / "ledger.html"
     assert CliRunner().invoke(cli.app, ["ledger", "-o", str(out)]).exit_code == 0
-    tab = visit(out.read_text(), width)
+    return out.read_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_its_page(visit: Callable[..., Any], page: str, width: int) -> None:
+    tab = visit(page, width)
     tab.locator("details summary").first.click()
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 

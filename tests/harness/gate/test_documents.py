@@ -326,6 +326,8 @@ def a_certificate(**changes: object) -> Certificate:
             ),
         ),
         "launch_sd": 0.012,
+        "timed_s": 400.0,
+        "overhead": 0.2,
         "rivals": {},
         "pressure_median": 0.2,
         "load_average_median": 2.0,

@@ -72,11 +72,14 @@ def read(run: Path) -> GateDocument:
     return document.parse((run / document.NAME).read_text())
 
 
-def test_a_certificate_is_counted_from_runs_and_names_their_files(certified: Certificate) -> None:
+def test_a_certificate_is_counted_from_runs_and_names_their_files(certified: Certificate, self_test: Path) -> None:
     found = certified
     assert (found.gates, found.false_alarms, found.voided) == (3, Share(hits=0, trials=9), Share(hits=0, trials=5))
     assert found.clusters == ((0, 3),) * 3
     assert len(found.hours) == 3
+    verdicts = [read(self_test / f"itself-{number:02}") for number in (1, 2, 3)]
+    assert found.timed_s == sorted(verdict.timed_s for verdict in verdicts)[1]
+    assert found.overhead == pytest.approx(sorted(1 - each.sampled_s / each.timed_s for each in verdicts)[1], abs=1e-4)
     (power,) = found.power
     assert (power.backend, power.effect) == ("sdpa", 0.2)
     assert power.found == Share(hits=2, trials=2)
