@@ -90,7 +90,7 @@ class Certificate(Frozen):
     launch_sd: float
     """Standard deviation of a launch value, the median over cells of the runs of the program against itself."""
     timed_s: float
-    """How long a run of the program against itself timed its cells, the median; exact figures take their time before."""
+    """How long a run of the program against itself timed its cells, the median; exact figures come on top."""
     overhead: float
     """Share of that in which no sample was taken: imports, compilation, warming up; the median."""
     rivals: dict[str, Share]
