@@ -493,7 +493,7 @@ def gate(
         None
     ),
     margin: Annotated[str, typer.Option(metavar="SHARE", help="What matters to nobody; the spec's by default.")] = "",
-    budget: Annotated[str, typer.Option(metavar="TIME", help="At most this long, as in 6m.")] = "7m",
+    budget: Annotated[str, typer.Option(metavar="TIME", help="At most this long, as in 6m.")] = "8m",
     exact: Annotated[
         bool, typer.Option("--exact", help="Time nothing; compare exact figures with the baseline, or with --base.")
     ] = False,

@@ -30,6 +30,7 @@ class Interpreter:
 
     def __init__(self, tree: Tree, worker: Path, *, threads: int, variables: Mapping[str, str] | None = None) -> None:
         self.tree = tree
+        self._is_hailed = False
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         # Its own tree comes first on the path, and nothing of the folder that the gate was called in (-P): with the
         # working directory in head, PYTHONPATH=base alone would silently import head.
@@ -67,10 +68,17 @@ class Interpreter:
             raise CellFailed(f"{self.tree.side}: {without_folders(str(answer['error']))}")
         return answer
 
+    def hail(self, *, with_torch: bool) -> None:
+        """Let it import its package, and do not wait for it."""
+        self.send({"do": "hello", "torch": with_torch})
+        self._is_hailed = True
+
     def greet(self, *, with_torch: bool) -> dict[str, Any]:
         """Wait until it has imported its package, and return what it says of itself. Raises `Refusal`."""
+        if not self._is_hailed:
+            self.hail(with_torch=with_torch)
         try:
-            answer = self.ask({"do": "hello", "torch": with_torch}, limit_s=STARTUP_SECONDS)
+            answer = self.receive(STARTUP_SECONDS)
         except (CellFailed, WorkerDied) as error:
             raise Refusal(
                 "does_not_import",

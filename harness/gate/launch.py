@@ -12,6 +12,7 @@ from typing import Any, Literal
 from harness.gate.cells import KINDS, SENTINEL, GateCell, Sampling
 from harness.gate.interpreter import CellFailed, Interpreter, WorkerDied
 from harness.gate.load import SLOWED, Load, Meter, busy_ticks, quietest
+from harness.gate.refusal import Refusal
 from harness.gate.statistics import launch_value
 from harness.gate.trees import Side, Tree
 from harness.record import Frozen
@@ -21,6 +22,7 @@ SIDES: Mapping[str, Side] = {"A": "base", "B": "head"}
 PREPARING_SECONDS = 180.0
 """For one cell; FlexAttention compiles at its first call."""
 SAMPLE_SECONDS = 60.0
+FREEZING = "freeze"
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the highest that glibc takes
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
@@ -118,7 +120,14 @@ def launch(
                 )
             )
         with_torch = any(cell.kind in (*KINDS, SENTINEL) for cell in cells)
-        greetings = {side: sides[side].greet(with_torch=with_torch) for side in sides}
+        for side in sides.values():
+            side.hail(with_torch=with_torch)
+        greetings = {name: side.greet(with_torch=with_torch) for name, side in sides.items()}
+        if setup.device == "cuda" and not all(greeting["cuda"] for greeting in greetings.values()):
+            raise Refusal(
+                "missing_device",
+                "torch finds no CUDA device here; install the torch that its driver wants, or take a spec for the CPU",
+            )
         pair = _Pair(setup, sides, chance, Meter(greetings["head"]["cuda"] if setup.device == "cuda" else ""))
         try:
             pair.prepare(cells)
@@ -160,7 +169,9 @@ class _Pair:
             if once:
                 mean = sum(answer["once_ms"] for answer in once) / len(once)
                 self._calls[cell.name] = max(1, round(self._setup.sampling.sample_ms / max(mean, 1e-6)))
-        self._both("", {"do": "freeze"}, together=True)
+        self._both(FREEZING, {"do": "freeze"}, together=True)
+        if stray := self.failed.get(FREEZING):
+            raise Refusal("foreign_package", f"{stray}; remove whatever puts another copy first on sys.path")
 
     def _both(self, cell: str, request: Mapping[str, Any], *, together: bool) -> list[dict[str, Any]]:
         """Ask both sides and return both answers; none, and a reason kept, where a side reports an error."""

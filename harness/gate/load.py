@@ -80,7 +80,7 @@ class Meter:
     def _gpu(self) -> Mapping[str, int]:
         if self._nvml is None:
             return {}
-        with suppress(self._nvml.NVMLError):
+        with suppress(self._nvml.NVMLError, AttributeError):  # names change between its versions
             return {
                 "throttle": int(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)),
                 "sm_clock": int(self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_SM)),

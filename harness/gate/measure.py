@@ -20,8 +20,8 @@ from harness.gate.statistics import Judgement, Rule, Stages, judge, screened, se
 
 MOST_DEATHS = 3
 """Workers that may die in a run; each takes the cell that it was at out of it."""
-STARTUP_FORECAST_S = 6.0
-"""Of a launch, beside its samples."""
+STARTUP_FORECAST_S, PREPARING_FORECAST_S = 5.0, 0.6
+"""Of a launch and of each of its cells, beside the samples; flex compiles for longer, others are ready at once."""
 SIDES_AND_BACK = 4
 """Samples of a block."""
 
@@ -69,7 +69,7 @@ class Timed:
 def forecast_s(cells: int, spec: GateSpec, *, launches: int, blocks: int) -> float:
     """Return how long so many launches take, each cell with calls of at most a sample's time."""
     samples = cells * blocks * SIDES_AND_BACK * spec.sampling.sample_ms / 1e3
-    return launches * (STARTUP_FORECAST_S + 1.15 * samples)
+    return launches * (STARTUP_FORECAST_S + PREPARING_FORECAST_S * cells + 1.15 * samples)
 
 
 def fitted(spec: GateSpec, budget_s: float) -> GateSpec:

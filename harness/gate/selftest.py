@@ -66,6 +66,7 @@ def perform(request: Request, plan: SelfTest, folder: Path, say: Say) -> None:
 
 
 def _performed(request: Request, trial: Trial, file: Path, say: Say) -> GateDocument:
+    request = replace(request, seed=run.default_seed())  # each run its own order of launches, cells and blocks
     if trial.backend is None:
         return run.gate(replace(request, base="HEAD", head="HEAD", against_itself=True), say, samples=file)
     with trees.held_folder() as folder:

@@ -170,17 +170,21 @@ class Worker:
         """Return the ms of one call, the mean over `calls` of them."""
         call = self._calls[name]
         if self._devices[name] == "cuda":
-            return _device_ms(call, calls)
+            return _device_ms(call, calls, ahead=call)
         start = time.perf_counter()
         for _ in range(calls):
             call()
         return (time.perf_counter() - start) * 1e3 / calls
 
     def _cold_ms(self, name: str, calls: int) -> float:
+        call, device = self._calls[name], self._devices[name]
         total = 0.0
         for _ in range(calls):
-            self._flush(self._devices[name])
-            total += self._time(name, 1)
+            if device == "cuda":
+                total += _device_ms(call, 1, ahead=lambda: self._flush("cuda"))
+            else:
+                self._flush(device)
+                total += self._time(name, 1)
         return total / calls
 
     def _flush(self, device: str) -> None:
@@ -195,11 +199,13 @@ class Worker:
         self._filler.zero_()
 
 
-def _device_ms(call: Call, calls: int) -> float:
+def _device_ms(call: Call, calls: int, *, ahead: Call) -> float:
+    """Return the ms of one call by the device's events; it is still at `ahead` while the host enqueues."""
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
+    ahead()
     start.record()
     for _ in range(calls):
         call()
