@@ -66,6 +66,23 @@ def test_the_readme_names_commands_and_files_that_exist() -> None:
     assert tests in ci, "CI runs exactly the README's test command"
 
 
+def test_workflows_give_commands_options_that_exist() -> None:
+    from ruamel.yaml import YAML
+    from typer.main import get_command
+
+    from harness.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    found = 0
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        steps = [step for job in YAML(typ="safe").load(path)["jobs"].values() for step in job["steps"]]
+        for name, rest in re.findall(r"semanir-bench ([a-z-]+)(.*)", "\n".join(step.get("run", "") for step in steps)):
+            known = {option for each in commands[name].params for option in each.opts}
+            assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", re.sub(r"\$\(.*?\)", "", rest))) <= known, path.name
+            found += 1
+    assert found >= 2
+
+
 @pytest.mark.parametrize(
     "module", ["harness.plan", "harness.store", "harness.runner", "harness.overview", "reports.publish", "harness.cli"]
 )

@@ -62,6 +62,8 @@ class Power(Frozen):
     """Comparisons of that backend's cells."""
     blamed: Share
     """Comparisons of all other cells that were called slower."""
+    exchanged: Share
+    """Comparisons of that backend's cells with base for head and head for base, a speed-up, that were called slower."""
 
 
 class Certificate(Frozen):

@@ -19,8 +19,7 @@ from harness.gate.render import as_text, certificate_as_text, workflow_commands
 FOLDER = Path("experiments") / "gate"
 SPEC = FOLDER / "cells.yaml"
 """Not spec.yaml: every file of that name is a sweep, which `plan`, `list` and `doctor` read."""
-BASELINE = "baseline.json"
-WAIVERS = ".waivers.yaml"
+BASELINE, WAIVERS = ".baseline.json", ".waivers.yaml"
 """Of each spec its own: specs may name cells alike, and a loss accepted on one device is not one on another."""
 CERTIFICATES = "certificates"
 VERDICT = document.NAME
@@ -62,10 +61,10 @@ def write_baseline(options: Options, *, say: Say, note: Say) -> None:
     with trees.held_folder() as folder:
         tree = trees.in_place(options.repository)
         found = exact.figures(tree, spec.exact, worker=run.WORKER, folder=folder, say=note)
-    exact.write_baseline(path.parent / BASELINE, found)
+    exact.write_baseline(path.with_suffix(BASELINE), found)
     for cell in spec.exact:
         say(f"{cell.name:<32}{found[cell.name].value:>20,.6g} {exact.UNITS[cell.quantity]}")
-    note(f"written: {path.parent / BASELINE}; kernels have their own: semanir-bench static --write")
+    note(f"written: {path.with_suffix(BASELINE)}; kernels have their own: semanir-bench static --write")
 
 
 def self_test(options: Options, folder: Path, *, say: Say, note: Say) -> None:
@@ -131,7 +130,7 @@ def _request(options: Options, spec: cells.GateSpec, path: Path) -> run.Request:
         head=options.head,
         timed=not options.exact,
         exactly=True,
-        baseline=path.parent / BASELINE if options.exact and options.base is None else None,
+        baseline=path.with_suffix(BASELINE) if options.exact and options.base is None else None,
         waivers=path.with_suffix(WAIVERS),
         certificates=path.parent / CERTIFICATES,
         budget_s=seconds_of(options.budget),

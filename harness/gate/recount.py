@@ -204,6 +204,8 @@ def _refuse_strangers(folder: Path, spec: str, found: Mapping[str, _Run], itself
         raise Refusal(
             "bad_certificate", f"{folder} holds runs of {len(classes)} classes of machine; certify each alone"
         )
+    if len({one.verdict.base.digest if one.verdict.base else "" for one in found.values()}) > 1:
+        raise Refusal("bad_certificate", f"{folder} holds runs of several versions of the package; certify each alone")
     if strange := [name for name, one in itself.items() if one.verdict.spec != spec]:
         raise Refusal("bad_certificate", f"{strange[0]} was run with another spec than the one that is certified")
 
@@ -251,11 +253,18 @@ def _powers(found: Mapping[str, _Run], *, cells: int) -> Iterator[Power]:
             seen=round(median(seen), 4) if seen else 0.0,
             found=Share(hits=sum(_is_caught(one, cell, cells) for one, cell in own), trials=len(own)),
             blamed=Share(hits=sum(other.status == "slower" for other in others), trials=len(others)),
+            exchanged=Share(hits=sum(_exchanged(one, cell).status == "slower" for one, cell in own), trials=len(own)),
         )
 
 
 def _is_slowed(cell: CellVerdict, backend: str) -> bool:
     return cell.backend == backend and cell.kind == "attention"
+
+
+def _exchanged(one: _Run, cell: CellVerdict) -> Judgement:
+    """Judge a cell as if head had been base: each block took both sides alike, in an order drawn by a coin."""
+    stages = Stages(*(tuple(-value for value in stage) for stage in (cell.first, cell.second)))
+    return statistics.judge({cell.cell: stages}, one.verdict.rule)[cell.cell]
 
 
 def _is_caught(one: _Run, cell: CellVerdict, cells: int) -> bool:

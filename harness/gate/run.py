@@ -35,6 +35,7 @@ from harness.gate.launch import Block, Setup
 from harness.gate.measure import Timed, device_lock, fitted, measure
 from harness.gate.refusal import Refusal
 from harness.gate.samples import write as write_samples
+from harness.gate.statistics import Rule, screened
 from harness.gate.trees import Tree
 from harness.gate.waivers import Waiver
 from harness.record import Environment
@@ -106,7 +107,10 @@ def _measured(request: Request, empty: GateDocument, say: Say, samples: Path | N
     names = [cell.name for cell in (*spec.cells, *spec.exact)] + [f"static-{target}" for target in spec.static]
     accepted = waivers.load(request.waivers, names, today=today)
     _refuse_missing_device(spec.device, empty.environment)
-    held, note = certificate.holding(request.certificates, empty.environment, request.spec, today=today)
+    empty = empty.model_copy(
+        update={"spec": spec.id}
+    )  # a small budget takes fewer blocks: no certificate of more holds
+    held, note = certificate.holding(request.certificates, empty.environment, spec, today=today)
     if request.baseline is not None:
         document = _against_baseline(request, empty, request.baseline, say)
     else:
@@ -119,7 +123,7 @@ def _against_baseline(request: Request, document: GateDocument, baseline: Path, 
     """Compare the exact figures of the checkout, as it lies there, with the committed ones."""
     head = trees.in_place(request.repository)
     of_base = exact.read_baseline(baseline)
-    with trees.held_folder() as folder:
+    with trees.held_folder() as folder, device_lock(request.spec.device, say, place=request.lock_folder):
         of_head = exact.figures(head, request.spec.exact, worker=WORKER, folder=folder, say=say)
     found = exact.compare(request.spec.exact, of_base, of_head) + list(exact.gone(request.spec.exact, of_base))
     committed = Side(
@@ -153,12 +157,12 @@ def _against_base(
             return _ended(document, "nothing_to_compare", "A/A, nothing to compare: both trees hold the same sources")
         folder = before.folder.parent
         worker = Path(shutil.copyfile(WORKER, folder / "worker.py"))
+        stack.enter_context(device_lock(spec.device, say, place=request.lock_folder))
         if request.exactly:
             figures = _exactly(request, before, after, worker, folder, say)
             document = document.model_copy(update={"exact": tuple(figures)})
         if not request.timed:
             return document
-        stack.enter_context(device_lock(spec.device, say, place=request.lock_folder))
         setup = Setup(
             base=before,
             head=after,
@@ -314,21 +318,35 @@ def loss(figure: ExactVerdict) -> float:
 def _concluded(document: GateDocument, *, binding: bool) -> GateDocument:
     """Say what the verdicts mean together."""
     if document.sentinel is not None and document.sentinel.alarm:
-        return _ended(
-            document, "void", "the A/A sentinel differs from itself: this run proves nothing; run it again when quieter"
+        how = (
+            "differs from itself: this run proves nothing; run it again when quieter"
+            if document.sentinel.first
+            else "was not measured: nothing shows whether this run can be believed"
         )
+        return _ended(document, "void", f"the A/A sentinel {how}")
     verdicts: list[CellVerdict | ExactVerdict] = [*document.cells, *document.exact]
     missing = [verdict.cell for verdict in verdicts if _open(verdict, "not_measured")]
     worse = [figure.cell for figure in document.exact if _open(figure, "worse")]
     slower = [cell.cell for cell in document.cells if _open(cell, "slower")]
-    if missing or worse or (slower and binding):
-        parts = (("slower", slower), ("worse", worse), ("declared and not measured", missing))
+    cut = [cell.cell for cell in document.cells if _open(cell, "inconclusive") and _is_cut(cell, document.rule)]
+    if missing or worse or cut or (slower and binding):
+        parts = (
+            ("slower", slower),
+            ("worse", worse),
+            ("declared and not measured", missing),
+            ("not decided when the budget ended, which takes a larger --budget", cut),
+        )
         return _ended(document, "fail", "; ".join(f"{words}: {', '.join(names)}" for words, names in parts if names))
     if slower:
         return _ended(
             document, "advisory", f"looks slower, and nothing fails without a certificate: {', '.join(slower)}"
         )
     return _ended(document, "pass", f"nothing got worse{_counts(document)}")
+
+
+def _is_cut(cell: CellVerdict, rule: Rule) -> bool:
+    """Whether the budget ended before a cell was decided that may be slower: a large slow-down takes much time."""
+    return len(cell.first) < rule.launches or (screened(cell.first, rule) == "slower" and not cell.second)
 
 
 def _counts(document: GateDocument) -> str:

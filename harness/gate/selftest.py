@@ -16,6 +16,7 @@ from harness.gate.cells import GateCell, GateSpec, SelfTest
 from harness.gate.document import GateDocument
 from harness.gate.interpreter import Interpreter
 from harness.gate.launch import ALLOCATOR
+from harness.gate.measure import device_lock
 from harness.gate.refusal import Refusal
 from harness.gate.run import Request
 
@@ -72,7 +73,8 @@ def _performed(request: Request, trial: Trial, file: Path, say: Say) -> GateDocu
     with trees.held_folder() as folder:
         copy = clone(request.repository, folder / "copy")
         cells = injected(request.spec, trial.backend)
-        counts = calibrate(copy, cells, trial.backend, folder, say=say)
+        with device_lock(request.spec.device, say, place=request.lock_folder):
+            counts = calibrate(copy, cells, trial.backend, folder, say=say)
         inject(copy, trial.backend, {key(cell): round(trial.effect * counts[cell.name]) for cell in cells})
         spec = request.spec.model_copy(update={"cells": tuple(around(request.spec, trial.backend))})
         changed = replace(request, repository=copy, base="HEAD", head=trees.WORKTREE, spec=spec)

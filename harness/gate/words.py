@@ -16,7 +16,7 @@ Row = tuple[str, ...]
 
 EXACT: Row = ("figure", "verdict", "base", "head", "unit", "tolerance")
 RULES: Row = ("rule", "false alarms", "rate", "95 % interval")
-POWER: Row = ("slow-down", "seen as", "found", "95 % interval", "other backends blamed")
+POWER: Row = ("slow-down", "seen as", "found", "95 % interval", "other backends blamed", "speed-up called slower")
 
 
 def headline(document: GateDocument) -> str:
@@ -113,8 +113,8 @@ def rules(found: Certificate) -> Iterator[Row]:
 
 def power(found: Power) -> Row:
     """Return the row of a slow-down, as `POWER` heads it."""
-    caught, blamed = (f"{one.hits} of {one.trials}" for one in (found.found, found.blamed))
-    return slow_down(found), f"{found.seen:+.1%}", caught, interval(found.found), blamed
+    caught, *wrong = (f"{one.hits} of {one.trials}" for one in (found.found, found.blamed, found.exchanged))
+    return slow_down(found), f"{found.seen:+.1%}", caught, interval(found.found), *wrong
 
 
 def slow_down(found: Power) -> str:

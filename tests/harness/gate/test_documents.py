@@ -286,7 +286,10 @@ def test_what_is_waived_is_not_annotated() -> None:
         ([verdict()], [], True, "fail"),
         ([verdict()], [], False, "advisory"),
         ([verdict(waived=True)], [], True, "pass"),
-        ([verdict(status="inconclusive")], [], True, "pass"),
+        ([verdict(status="inconclusive", first=(0.0,) * 8)], [], True, "pass"),
+        ([verdict(status="inconclusive", first=(0.0,) * 7)], [], False, "fail"),
+        ([verdict(status="inconclusive", first=(0.5,) * 8, second=())], [], False, "fail"),
+        ([verdict(status="inconclusive", first=(0.5,) * 8, second=(0.0,) * 8)], [], True, "pass"),
         ([verdict(status="not_measured")], [], False, "fail"),
         ([], [FIGURE], False, "fail"),
         ([], [FIGURE.model_copy(update={"status": "not_measured"})], False, "fail"),
@@ -323,6 +326,7 @@ def a_certificate(**changes: object) -> Certificate:
                 seen=0.098,
                 found=Share(hits=40, trials=40),
                 blamed=Share(hits=0, trials=160),
+                exchanged=Share(hits=0, trials=40),
             ),
         ),
         "launch_sd": 0.012,
@@ -347,7 +351,7 @@ def test_a_certificate_says_what_its_counts_prove() -> None:
     text = certificate_as_text(a_certificate(rivals=rivals))
     assert re.search(r"^this gate +0 of 100 +0\.0% +0\.0% to 3\.6%$", text, re.MULTILINE)
     assert re.search(r"^minimum of N, 5 %, side by side +7 of 50 +14\.0% ", text, re.MULTILINE)
-    assert re.search(r"^\+10% in sdpa +\+9\.8% +40 of 40 +91\.2% to 100\.0% +0 of 160$", text, re.MULTILINE)
+    assert re.search(r"^\+10% in sdpa +\+9\.8% +40 of 40 +91\.2% to 100\.0% +0 of 160 +0 of 40$", text, re.MULTILINE)
 
 
 def held(folder: Path, found: Certificate, *, today: datetime.date = TODAY) -> tuple[Certificate | None, str]:

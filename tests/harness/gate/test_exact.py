@@ -109,7 +109,7 @@ def test_a_figure_that_the_baseline_does_not_hold_is_not_measured() -> None:
 
 
 def test_the_committed_baseline_holds_every_figure_of_the_default_spec() -> None:
-    held = json.loads((ROOT / "experiments" / "gate" / "baseline.json").read_text())["values"]
+    held = json.loads((ROOT / "experiments" / "gate" / "cells.baseline.json").read_text())["values"]
     assert held.keys() == {cell.name for cell in SPEC.exact}
 
 
@@ -120,7 +120,7 @@ def test_a_tree_gives_the_figures_that_the_baseline_holds(tmp_path: Path) -> Non
     found = exact.figures(
         trees.in_place(ROOT), [*chosen, broken], worker=WORKER, folder=tmp_path, say=lambda words: None
     )
-    committed = exact.read_baseline(ROOT / "experiments" / "gate" / "baseline.json")
+    committed = exact.read_baseline(ROOT / "experiments" / "gate" / "cells.baseline.json")
     verdicts = exact.compare(chosen, committed, found)
     assert {verdict.cell: verdict.status for verdict in verdicts} == dict.fromkeys([c.name for c in chosen], "same")
     assert found["broken"].value is None

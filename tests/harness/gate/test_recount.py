@@ -84,6 +84,7 @@ def test_a_certificate_is_counted_from_runs_and_names_their_files(certified: Cer
     assert (power.backend, power.effect) == ("sdpa", 0.2)
     assert power.found == Share(hits=2, trials=2)
     assert power.blamed == Share(hits=0, trials=4)
+    assert power.exchanged == Share(hits=0, trials=2)
     assert power.seen == pytest.approx(0.2, abs=0.02)
     assert set(found.runs) == {
         f"{run}/{file}"
@@ -135,7 +136,11 @@ def test_runs_that_do_not_belong_together_are_not_certified(runs: Path, tmp_path
     empty = tmp_path / "empty"
     assert "no valid run of the program" in refused(lambda: recount.certify(empty, spec=SPEC.id, today=TODAY))
     assert "another spec" in refused(lambda: recount.certify(runs, spec="0" * 16, today=TODAY))
-    change(runs / "itself-02", gate_class="f" * 16)
+    base = read(runs / "itself-02").base
+    assert base is not None
+    change(runs / "itself-02", base=base.model_copy(update={"digest": "e" * 64}))
+    assert "several versions of the package" in refused(certify)
+    change(runs / "itself-02", base=base, gate_class="f" * 16)
     assert "2 classes of machine" in refused(certify)
 
 
