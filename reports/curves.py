@@ -18,7 +18,6 @@ _ALONG = ("top_k", "window", "image_size", "batch", "images")
 _POOLED = ("seed",)
 """Axes that are repetitions: averaged, with their range as the whisker."""
 _MOST_PANELS, _MOST_SERIES = 12, 8
-_ALIKE_DB = 0.005
 _OTHER_STYLES = 4
 """Styles from here on belong to axes other than the backend: one colour never means two things."""
 
@@ -30,14 +29,16 @@ def lines(
     title: str,
     y: Axis,
     pool: tuple[str, ...] = (),
+    within: float = 0.0,
     size: tuple[Read, str] | None = None,
     said: str = "",
 ) -> Figure | None:
     """Draw a number along the first numeric axis that varies; None where none does, or nothing was measured.
 
-    Axes in `pool` are averaged as seeds are. Backends are told apart by series, all else by panels. `size` is another
-    number with its unit, which the areas of the marks show, where every point has one. `said` stands in the note where
-    a point has a whisker.
+    Axes in `pool` are those along which numbers are alike `within` so much: their mean is drawn, whiskers and all.
+    Seeds are averaged with their range as the whisker. Backends are told apart by series, all else by panels. `size` is
+    another number with its unit, which the areas of the marks show, where every point has one. `said` stands in the
+    note where a point has a whisker that is no range of seeds.
     """
     left_out, read = unplaced(results, read), finite(read)
     known = [result for result in results if isinstance(read(result), Value)]
@@ -62,11 +63,14 @@ def lines(
     )
     ticks = sorted(_positions(known, along).items())
     spread = ticks[-1][0] / ticks[0][0] if ticks[0][0] > 0 else 1
-    notes = [f"{label(axis)}s agree within {2 * _ALIKE_DB:g} {y.unit}; their mean" for axis in pool if axis in axes]
-    notes += [f"mean over {label(axis)}" for axis in _POOLED if axis in axes]
+    notes = [
+        f"{label(axis)}s agree within {within:g} {y.unit}".rstrip() + "; their mean" for axis in pool if axis in axes
+    ]
+    repeated = [axis for axis in _POOLED if axis in axes]
+    notes += [f"mean over {label(axis)}, whisker: their range" for axis in repeated]
     notes += [f"{label(axis)} changes with {label(along)}" for axis in tied]
     notes += [*_absent(results, known, by, read), _shortened(panels, styles), left_out]
-    if any(point.low is not None for panel in panels for series in panel.series for point in series.points):
+    if not repeated and any(p.low is not None for panel in panels for each in panel.series for p in each.points):
         notes.append(said)
     low, high = _extent(panels)
     if size is not None:
@@ -161,8 +165,8 @@ def named(what: str, machine: str) -> str:
     return f"{what} ({machine})" if machine else what
 
 
-def alike(results: Sequence[Result], read: Read, axis: str) -> bool:
-    """Say whether results that differ in this axis alone agree within half of the last digit shown in dB."""
+def alike(results: Sequence[Result], read: Read, axis: str, *, within: float) -> bool:
+    """Say whether results that differ in this axis alone are that close to each other."""
     found: dict[tuple[object, ...], list[float]] = {}
     for result in results:
         value = read(result)
@@ -170,7 +174,7 @@ def alike(results: Sequence[Result], read: Read, axis: str) -> bool:
             found.setdefault(tuple(getattr(result.cell, name) for name in ("task", *AXES) if name != axis), []).append(
                 value.value
             )
-    return all(max(values) - min(values) <= 2 * _ALIKE_DB for values in found.values())
+    return all(max(values) - min(values) <= within for values in found.values())
 
 
 def _follows(results: Sequence[Result], axis: str, other: str) -> bool:
@@ -224,8 +228,13 @@ def _mean(x: float, results: Sequence[Result], read: Read) -> Point:
         only = values[0]
         return Point(x=x, y=only.value, low=only.low, high=only.high, cells=cells, detail=only.detail)
     numbers = [value.value for value in values]
-    mean = fmean(numbers)
-    return Point(x=x, y=mean, low=min(numbers), high=max(numbers), cells=cells, detail=f"mean of {len(cells)} cells")
+    ends: tuple[float, float] | None = (min(numbers), max(numbers))
+    if len({result.cell.seed for result in results}) == 1:  # alike: how sure each is, and not how they differ
+        sure = [(each.low, each.high) for each in values if each.low is not None and each.high is not None]
+        whole = len(sure) == len(values)
+        ends = (fmean(low for low, _ in sure), fmean(high for _, high in sure)) if whole else None
+    low, high = ends or (None, None)
+    return Point(x=x, y=fmean(numbers), low=low, high=high, cells=cells, detail=f"mean of {len(cells)} cells")
 
 
 def _largest(x: float, results: Sequence[Result], read: Read) -> Point:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,22 +11,41 @@ from reports.document import Axis, Figure, Panel, Point, Series
 from reports.marks import Value
 from reports.paired import FEWEST_IMAGES, intervals
 from reports.quantities import Read, finite, unplaced
-from reports.results import Result, axis_values, in_words, phrase, varying
+from reports.results import JUDGED, Result, axis_values, in_words, judged_on, phrase, varying
 
 _FRONT_STYLE = 7
 _MOST_CELLS = 120
 """Of more the marks would hide each other."""
 _MOST_SERIES = 7
+_MOST_FRONTS = 6
 _WHISKERS = "whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions"
 
 
-def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Figure | None:
-    """Draw quality over cost, cells of one backend as a series; None where fewer than three cells have
-    both, or too many to be seen.
+def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Iterator[Figure]:
+    """Draw quality over cost, a figure for each set of images that cells are judged on, at most six.
 
-    The whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no
-    other beats in both; it goes by the middle of each, whatever the whiskers say.
+    None is drawn where fewer than three cells have both, or too many to be seen. Cells of one backend are a series. The
+    whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no other
+    beats in both; it goes by the middle of each, whatever the whiskers say.
     """
+    judged: dict[object, list[Result]] = {}
+    for each in results:
+        judged.setdefault(judged_on(each), []).append(each)
+    where = [axis for axis in JUDGED if axis in varying(results)]
+    found = []
+    for members in judged.values():
+        title = f"{y.label} against {x.label}"
+        if where:
+            title += f" ({in_words(members[0].cell, where)})"
+        found.append(_front(members, quality, cost, y=y, x=x, title=title))
+    drawn = [figure for figure in found if figure is not None]
+    yield from drawn[: _MOST_FRONTS - 1]
+    if (left := len(drawn) - _MOST_FRONTS) >= 0:
+        last = drawn[_MOST_FRONTS - 1]
+        yield replace(last, note=f"{last.note}; {left} more in the table alone") if left else last
+
+
+def _front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis, title: str) -> Figure | None:
     left_out, quality, cost = unplaced(results, quality, cost), finite(quality), finite(cost)
     values = {each.cell.id: (quality(each), cost(each)) for each in results}
     both: dict[str, tuple[Value, Value]] = {
@@ -50,8 +69,8 @@ def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: A
     best = _undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
     return Figure(
-        title=f"{y.label} against {x.label}",
-        summary=f"{y.label} against {x.label} of {len(known)} cells, {len(best)} of them beaten by none in both",
+        title=title,
+        summary=f"{title} of {len(known)} cells, {len(best)} of them beaten by none in both",
         kind="lines",
         x=x,
         y=y,
@@ -61,15 +80,19 @@ def front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: A
 
 
 def against_best(results: Sequence[Result], read: Read) -> Read:
-    """Return a reading of means over images whose spread is that of the difference to the best of `results`.
+    """Return a reading of means over images whose spread is that of the difference to the best on the same images.
 
     Images differ far more from each other than cells do on one image: what matters is how sure a difference is. The
-    best itself, and cells on other images or on fewer than four, have no spread.
+    best itself, and cells judged on fewer than five images, have no spread.
     """
     read = finite(read)
-    values = {each.cell.id: value for each in results if isinstance(value := read(each), Value)}
-    best = max(values.values(), key=lambda value: value.value, default=None)
-    halves: Mapping[str, float] = _halves(values, best) if best is not None else {}
+    judged: dict[object, dict[str, Value]] = {}
+    for each in results:
+        if isinstance(value := read(each), Value):
+            judged.setdefault(judged_on(each), {})[each.cell.id] = value
+    halves: dict[str, float] = {}
+    for values in judged.values():
+        halves |= _halves(values, max(values.values(), key=lambda value: value.value))
 
     def spread(result: Result) -> Value | str:
         value = read(result)

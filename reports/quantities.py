@@ -13,7 +13,7 @@ from harness.record import Measured, Measurement, Record
 from reports.document import Column, Entry
 from reports.machines import machines
 from reports.marks import Better, Value, marks
-from reports.results import AXES, Result
+from reports.results import AXES, Result, judged_on
 
 Read = Callable[[Result], Value | str]
 """Returns the number, or the reason why there is none."""
@@ -30,8 +30,9 @@ class Quantity:
     family: str = ""
     hint: str = ""
     better: Better = "neither"
-    rivals: Literal["table", "contenders"] = "contenders"
-    """Among whom the best is sought: the whole table, or cells that differ in the backend alone."""
+    rivals: Literal["judged alike", "contenders"] = "contenders"
+    """Among whom the best is sought: cells judged on the same images, degraded alike, or cells that differ in the
+    backend alone."""
     form: str = ""
     """Format of the number; empty chooses the decimals by size, the same for a column."""
 
@@ -99,10 +100,25 @@ def entries(quantity: Quantity, results: Sequence[Result]) -> list[Entry]:
 
 
 def _rivals(quantity: Quantity, results: Sequence[Result], numbers: Iterable[int]) -> Iterable[Sequence[int]]:
+    key = judged_on if quantity.rivals == "judged alike" else _without_backend
     groups: dict[object, list[int]] = {}
     for i in numbers:
-        groups.setdefault(None if quantity.rivals == "table" else _without_backend(results[i]), []).append(i)
+        groups.setdefault(key(results[i]), []).append(i)
     return groups.values()
+
+
+def by_protocol(results: Sequence[Result], metric: str) -> Iterator[tuple[str, Sequence[Result]]]:
+    """Yield the results that one protocol judged, with its name, which is empty where one judged all there are.
+
+    What has no number of this metric goes with every protocol, for its reason.
+    """
+    protocols = sorted({record.protocol for record in _measured(results, metric)})
+    if len(protocols) < 2:
+        yield "", results
+        return
+    for protocol in protocols:
+        others = {id(record) for record in _measured(results, metric) if record.protocol != protocol}
+        yield protocol, [result for result in results if id(result.records.get(metric)) not in others]
 
 
 def brief(reason: str) -> str:
@@ -193,9 +209,9 @@ def _quality(results: Sequence[Result], metric: str, title: str, unit: str, form
         def add(label: str, form: str, hint: str, read: Read, protocol: str = protocol, family: str = family) -> None:
             read = _made_by(metric, read, {"judged by another protocol": lambda record: record.protocol == protocol})
             common = Quantity(label=label, unit=unit, family=family, form=form, hint=hint, read=read)
-            found.append(replace(common, better="higher", rivals="table"))
+            found.append(replace(common, better="higher", rivals="judged alike"))
 
-        add(title, form, "mean over images", lambda result: _mean(result, metric))
+        add(title, form, "mean over images", of_images(metric))
         if metric == "psnr" and any("degraded" in result.records for result in results):
             add("gain", "{:+.2f}", "PSNR above that of the degraded input, mean over the same images", _gain)
     return found
@@ -220,12 +236,17 @@ def _made_by(metric: str, read: Read, rules: Mapping[str, Callable[[Record], boo
     return made
 
 
-def _mean(result: Result, metric: str) -> Value | str:
-    found = result.measurement(metric, metric)
-    if found is None:
-        return result.why_not(metric)
-    images = dict(zip(found.labels, found.samples, strict=False))
-    return Value(value=fmean(found.samples), detail=_over_images(found), images=images)
+def of_images(metric: str) -> Read:
+    """Return a reading of a metric's mean over images that knows each of them."""
+
+    def read(result: Result) -> Value | str:
+        found = result.measurement(metric, metric)
+        if found is None:
+            return result.why_not(metric)
+        images = dict(zip(found.labels, found.samples, strict=False))
+        return Value(value=fmean(found.samples), detail=_over_images(found), images=images)
+
+    return read
 
 
 def _gain(result: Result) -> Value | str:
@@ -406,12 +427,21 @@ def _other(results: Sequence[Result], metric: str) -> list[Quantity]:
             found = result.measurement(metric, name)
             if found is None:
                 return result.why_not(metric)
-            return Value(value=fmean(found.samples), detail=f"mean of {len(found.samples)} samples")
+            images = dict(zip(found.labels, found.samples, strict=True)) if found.labels else None
+            return Value(value=fmean(found.samples), detail=f"mean of {len(found.samples)} samples", images=images)
 
         return read
 
+    of_images = any(each.labels for result in results for each in result.measurements(metric))
     return [
-        Quantity(label=name, unit=unit, family=metric if len(units) > 1 else "", read=read_of(name), better=better)
+        Quantity(
+            label=name,
+            unit=unit,
+            family=metric if len(units) > 1 else "",
+            read=read_of(name),
+            better=better,
+            rivals="judged alike" if of_images else "contenders",
+        )
         for name, unit in (units or {metric: ""}).items()
     ]
 

@@ -17,6 +17,9 @@ _INNER = ("sharing", "window", "top_k", "backend")
 AXES = (*(name for name in Cell.model_fields if name != "task" and name not in _INNER), *_INNER)
 """Every axis but the task, from the one that changes least to the contenders; axes to come stand in front."""
 
+JUDGED = ("task", "setting", "dataset", "image_size", "images", "seed")
+"""Axes that say which images are restored and how they are degraded: quality is compared at equal values of them."""
+
 _LABELS = {"top_k": "k"}
 _UNSET = {"top_k": "all", "images": "all", "image_size": "whole", "window": "default", "tile": "whole"}
 _UNSET |= dict.fromkeys(("similarity", "shift", "score"), "default")
@@ -137,6 +140,11 @@ def arrange(results: Sequence[Result], axes: Sequence[str]) -> list[Result]:
     """Sort cells along axes, the first changing least."""
     order = {axis: {value: i for i, value in enumerate(axis_values(results, axis))} for axis in axes}
     return sorted(results, key=lambda result: [order[axis][getattr(result.cell, axis)] for axis in axes])
+
+
+def judged_on(result: Result) -> tuple[object, ...]:
+    """Return what a cell's quality was judged on: cells with equal values of `JUDGED` saw the same images."""
+    return tuple(getattr(result.cell, axis) for axis in JUDGED)
 
 
 def label(axis: str) -> str:

@@ -41,24 +41,27 @@ from reports.document import (
 from reports.machines import by_machine
 from reports.marks import Value
 from reports.origin import again, provenance
-from reports.pareto import against_best, front
+from reports.pareto import against_best, fronts
 from reports.quantities import (
     Quantity,
-    Read,
+    by_protocol,
     entries,
     latency_ms,
     mean_psnr,
+    of_images,
     plainest,
     quantities,
 )
 from reports.results import (
     AXES,
+    JUDGED,
     Result,
     arrange,
     axis_values,
     counted,
     gather,
     in_words,
+    judged_on,
     kin,
     label,
     listed,
@@ -78,6 +81,8 @@ _MOST_ROWS = 60
 _MOST_OF_IMAGES = 200
 """Cells whose images are shown one by one."""
 _MOST_SCENES = 3
+_QUALITY = (("psnr", 0.01, Axis(label="PSNR", unit="dB")), ("ssim", 0.0001, Axis(label="SSIM")))
+"""Metric, within what backends are taken to agree, and its axis; quality is drawn against time by the first."""
 _ROLES = ("degraded", "restored", "target")
 _STATES: tuple[State, ...] = ("measured", "skipped", "failed", "missing")
 _STATE_WORDS = {"measured": "measured", "skipped": "skipped", "failed": "failed", "missing": "not run yet"}
@@ -149,8 +154,8 @@ def _lead(
         " an interpreter are no speeds and are never shown. Nothing was timed before it agreed with the"
         " reference.",
         "Bold marks the best, together with whatever cannot be told from it, an underline the second in the same way:"
-        " for quality in the table, by the 95 % interval of differences image by image; for costs among cells that"
-        " differ in the backend alone, by the quartiles of the repetitions.",
+        " for quality among cells that saw the same images, by the 95 % interval of differences image by image; for"
+        " costs among cells that differ in the backend alone, by the quartiles of the repetitions.",
     )
     yield Details(title="How to read this", blocks=tuple(Text(text=each) for each in words), open=True)
 
@@ -287,33 +292,51 @@ class _Story:
             yield Details(title="More pictures", count=counted(len(others), "image"), blocks=(more,))
 
     def _figures(self) -> Iterator[Figure]:
-        psnr: Read = lambda result: Value(value=m) if (m := mean_psnr(result)) is not None else "none"  # noqa: E731
-        pool = ("backend",) if "backend" in self.axes and alike(self.results, psnr, "backend") else ()
-        read = against_best(self.results, _psnr_of_images)
-        sure = "whisker: 95 % interval of the difference to the best, image by image" if not pool else ""
-        decibel = Axis(label="PSNR", unit="dB")
-        found = [
-            lines(self.results, read, title="PSNR", y=decibel, pool=pool, size=(_gflop, "GFLOP spent"), said=sure),
-            *(
-                front(members, read, latency_ms, y=decibel, x=Axis(label=named("latency", name), unit="ms", log=True))
-                for name, members in by_machine(self.results, "latency")
-            ),
-            *cost_figures(self.results),
-        ]
-        return (figure for figure in found if figure is not None)
+        sure = "whisker: 95 % interval of the difference to the best on the same images, image by image"
+        found: list[Figure | None] = []
+        for metric, within, axis in _QUALITY:
+            read = of_images(metric)
+            for protocol, members in by_protocol(self.results, metric):
+                pooled = "backend" in self.axes and alike(members, read, "backend", within=within)
+                found.append(
+                    lines(
+                        members,
+                        against_best(members, read),
+                        title=named(axis.label, protocol),
+                        y=axis,
+                        pool=("backend",) if pooled else (),
+                        within=within,
+                        size=(_gflop, "GFLOP spent"),
+                        said=sure,
+                    )
+                )
+        metric, _, axis = _QUALITY[0]
+        for protocol, judged in by_protocol(self.results, metric):
+            read = against_best(judged, of_images(metric))
+            for machine, members in by_machine(judged, "latency"):
+                what = named("latency", ", ".join(filter(None, (protocol, machine))))
+                found += fronts(members, read, latency_ms, y=axis, x=Axis(label=what, unit="ms", log=True))
+        return (figure for figure in (*found, *cost_figures(self.results)) if figure is not None)
 
     def _per_image(self) -> Iterator[Block]:
-        """Yield PSNR of every image, where there is more than one."""
-        scored = [(result, found) for result in self.results if (found := result.measurement("psnr", "psnr"))]
+        """Yield PSNR of every image, a table for each set of images with more than one."""
+        where = [axis for axis in JUDGED if axis in self.axes]
+        for protocol, results in by_protocol(self.results, "psnr"):
+            judged: dict[object, list[tuple[Result, Measurement]]] = {}
+            for result in results:
+                if found := result.measurement("psnr", "psnr"):
+                    judged.setdefault(judged_on(result), []).append((result, found))
+            for scored in judged.values():
+                of_which = ", ".join(filter(None, (in_words(scored[0][0].cell, where), protocol)))
+                yield from self._images_of(scored, named("PSNR of each image", of_which))
+
+    def _images_of(self, scored: Sequence[tuple[Result, Measurement]], title: str) -> Iterator[Block]:
         names = list(dict.fromkeys(name for _, found in scored for name in found.labels))
         if len(names) < 2:
             return
         rows = []
-        before = next(
-            (found for result, _ in scored if (found := result.measurement("degraded", "degraded.psnr"))),
-            None,
-        )
-        if before is not None:
+        degraded = (result.measurement("degraded", "degraded.psnr") for result, _ in scored)
+        if (before := next(filter(None, degraded), None)) is not None:
             rows.append(Row(entries=(Entry(text="degraded input"), *_by_image(before, names, ""))))
         for result, found in scored[:_MOST_OF_IMAGES]:
             name = Entry(text=in_words(result.cell, self.axes) or result.cell.backend)
@@ -321,15 +344,8 @@ class _Story:
         columns = (Column(label="cell"), *(Column(label=name, unit="dB", kind="number") for name in names))
         left = len(scored) - _MOST_OF_IMAGES
         notes = (f"{counted(left, 'more cell')} in the records alone: semanir-bench export.",) if left > 0 else ()
-        table = Table(caption="PSNR of each image", columns=columns, groups=(Group(rows=tuple(rows)),), notes=notes)
-        yield Details(title="PSNR of each image", count=counted(len(names), "image"), blocks=(table,))
-
-
-def _psnr_of_images(result: Result) -> Value | str:
-    found = result.measurement("psnr", "psnr")
-    if found is None:
-        return result.why_not("psnr")
-    return Value(value=fmean(found.samples), images=dict(zip(found.labels, found.samples, strict=False)))
+        table = Table(caption=title, columns=columns, groups=(Group(rows=tuple(rows)),), notes=notes)
+        yield Details(title=title, count=counted(len(names), "image"), blocks=(table,))
 
 
 def _gflop(result: Result) -> Value | str:

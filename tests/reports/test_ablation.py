@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
@@ -215,8 +216,8 @@ def test_pictures_without_weights_say_so_in_the_place_of_the_restoration(whole: 
 
 def test_backends_that_agree_are_one_line_of_quality_and_each_a_line_of_cost(whole: Any) -> None:
     figures = next(each for each in section(whole.document(), "denoise").blocks if isinstance(each, Figures))
-    psnr, pareto, latency, memory = figures.figures
-    assert pareto.title == "PSNR against latency"
+    psnr, ssim, pareto, latency, memory = figures.figures
+    assert (ssim.title, pareto.title) == ("SSIM against k", "PSNR against latency")
     assert [series.label for series in psnr.panels[0].series] == ["window 8", "window 16"]
     assert [series.label for series in latency.panels[0].series] == ["gather", "mask", "sdpa"]
     assert "no triton (interpreter: not a speed)" in latency.note
@@ -238,6 +239,32 @@ def test_seeds_are_averaged_with_their_range(make_record: Callable[..., Any], ma
     figures = next(each for each in section(document, "denoise").blocks if isinstance(each, Figures))
     point = figures.figures[0].panels[0].series[0].points[0]
     assert (point.y, point.low, point.high, len(point.cells)) == (39, 38, 40, 3)
+    assert figures.figures[0].note == "mean over seed, whisker: their range"
+
+
+def test_backends_that_agree_keep_the_interval_of_the_difference(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    """Not how far backends differ, which is nothing, but how sure the difference to the best k is."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 6))
+    records = [
+        make_record(
+            cell_with(top_k=top_k, backend=backend),
+            "psnr",
+            measured("psnr", "dB", *(30 + 3 * n + top_k / 8 + noise[row][n] for n in range(6)), labels=tuple("abcdef")),
+        )
+        for row, top_k in enumerate((8, 16))
+        for backend in ("mask", "sdpa")
+    ]
+    document = make_sweep(records).document()
+    figures = next(each for each in section(document, "denoise").blocks if isinstance(each, Figures))
+    worse, best = figures.figures[0].panels[0].series[0].points
+    assert len(worse.cells) == 2
+    assert (best.low, best.high) == (None, None)
+    assert 0.05 < worse.high - worse.low < 1
+    assert (
+        "backends agree within 0.01 dB; their mean; whisker: 95 % interval of the difference" in figures.figures[0].note
+    )
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one_group(

@@ -13,7 +13,7 @@ from harness.record import Cell, Measured, Measurement
 from reports.curves import lines
 from reports.document import Axis, Figure
 from reports.marks import Value
-from reports.pareto import against_best, front
+from reports.pareto import against_best, fronts
 from reports.quantities import latency_ms
 from reports.renderers import figures, plots
 from reports.results import Result
@@ -25,8 +25,9 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def result(make_record: Make) -> Callable[..., Result]:
-    def make(k: int, gain: float, ms: float, backend: str = "mask", images: tuple[str, ...] = IMAGES) -> Result:
-        cell = Cell(model="m", task="denoise", dataset="Set12", setting="s", backend=backend, top_k=k)
+    def make(k: int, gain: float, ms: float, images: tuple[str, ...] = IMAGES, **axes: Any) -> Result:
+        named = {"model": "m", "task": "denoise", "dataset": "Set12", "setting": "s", "backend": "mask", "top_k": k}
+        cell = Cell.model_validate(named | axes)
         noise = np.random.default_rng(k).normal(0, 0.01, len(images))
         samples = tuple(28.0 + 3 * n + gain + float(noise[n]) for n in range(len(images)))
         found = {
@@ -54,8 +55,7 @@ def gflop(result: Result) -> Value | str:
 
 
 def drawn(results: list[Result]) -> Figure:
-    found = front(results, against_best(results, psnr), latency_ms, y=DB, x=MS)
-    assert found is not None
+    (found,) = fronts(results, against_best(results, psnr), latency_ms, y=DB, x=MS)
     return found
 
 
@@ -89,7 +89,25 @@ def test_few_images_and_others_have_no_whisker(result: Callable[..., Result]) ->
 
 def test_two_cells_make_no_front(result: Callable[..., Result]) -> None:
     results = [result(4, 0.0, 1.0), result(8, 1.0, 2.0)]
-    assert front(results, psnr, latency_ms, y=DB, x=MS) is None
+    assert list(fronts(results, psnr, latency_ms, y=DB, x=MS)) == []
+
+
+def test_what_is_judged_on_other_images_competes_with_nobody_here(result: Callable[..., Result]) -> None:
+    """Less noise is no better network: each setting and each set has a front and a best of its own."""
+    easy = [result(k, 9.0 + k / 50, float(k), setting="sigma=15") for k in (4, 8, 16)]
+    hard = [result(k, k / 50, float(k), setting="sigma=50") for k in (4, 8, 16)]
+    results = [*easy, *hard]
+    read = against_best(results, psnr)
+    found = list(fronts(results, read, latency_ms, y=DB, x=MS))
+    assert [figure.title for figure in found] == [
+        "PSNR against latency (sigma=15)",
+        "PSNR against latency (sigma=50)",
+    ]
+    assert [len(figure.panels[0].series[0].points) for figure in found] == [3, 3]
+    assert [read(each).low is None for each in results] == [False, False, True] * 2
+    many = [result(k, 0.0, float(k), setting=f"sigma={sigma}") for sigma in range(8) for k in (4, 8, 16)]
+    *_, last = fronts(many, psnr, latency_ms, y=DB, x=MS)
+    assert last.note.endswith("2 more in the table alone")
 
 
 def test_places_without_names_get_round_ones_that_cover_all(result: Callable[..., Result]) -> None:
