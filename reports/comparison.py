@@ -15,7 +15,7 @@ from harness.record import Cell, Measured, Measurement, Record
 from reports.document import Badge, Block, Column, Document, Entry, Facts, Group, Row, Section, Table, Text
 from reports.machines import in_short
 from reports.paired import Difference, compare, verdicts
-from reports.results import counted, in_words, listed, reason, varying_cells
+from reports.results import counted, in_words, listed, number_text, reason, varying_cells
 
 COSTS = ("latency", "memory")
 """Metrics whose numbers belong to one run on one machine."""
@@ -286,7 +286,7 @@ def _numbers(record: Record) -> tuple[Measurement, ...]:
 
 
 def _number(value: float, unit: str) -> Entry:
-    return Entry(text=f"{value:.{_digits(unit)}f}" if math.isfinite(value) else "∞", value=value)
+    return Entry(text=number_text(value, f"{{:.{_digits(unit)}f}}"), value=value)
 
 
 def _digits(unit: str) -> int:

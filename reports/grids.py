@@ -9,7 +9,7 @@ from harness.record import Measurement
 from reports.crops import busiest_box
 from reports.document import Comparison, Picture
 from reports.names import Names
-from reports.results import Result, value_text
+from reports.results import Result, number_text, value_text
 
 _METHOD = ("model", "weights")
 """What makes two cells two methods; of one method's cells the one with the highest mean PSNR stands for it."""
@@ -74,7 +74,7 @@ def _scene(
 
 
 def _picture(role: str, file: str, psnr: float | None) -> Picture:
-    return Picture(role=role, artifact=file, caption="" if psnr is None else f"{psnr:.2f} dB")
+    return Picture(role=role, artifact=file, caption="" if psnr is None else f"{number_text(psnr)} dB")
 
 
 def _called(result: Result, names: Names, *, with_weights: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Literal
 
 from harness.catalogs import TASKS
 from harness.record import Cell, Measurement
-from reports.results import Result, in_words
+from reports.results import Result, in_words, number_text
 
 PUBLISHED = Path(__file__).parent / "published" / "protocols.csv"
 
@@ -127,6 +128,10 @@ def _judged_as_an_output(result: Result) -> bool:
 
 def _compared(printed: Printed, result: Result, measurement: Measurement) -> Verdict:
     mean = fmean(measurement.samples)
+    if not math.isfinite(mean):
+        why = "an image is restored perfectly" if mean > 0 else "no number"
+        reason = f"the measured mean is {number_text(mean)}: {why}"
+        return Verdict(printed=printed, result=result, kind="absent", reason=reason)
     difference = rounded(mean, printed.printed) - Decimal(printed.printed)
     kind: Kind = "differs"
     if difference == 0:

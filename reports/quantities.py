@@ -13,7 +13,7 @@ from harness.record import Measured, Measurement, Record
 from reports.document import Column, Entry
 from reports.machines import machines
 from reports.marks import Better, Value, marks
-from reports.results import AXES, Result, judged_on
+from reports.results import AXES, Result, judged_on, number_text
 
 Read = Callable[[Result], Value | str]
 """Returns the number, or the reason why there is none."""
@@ -85,7 +85,7 @@ def entries(quantity: Quantity, results: Sequence[Result]) -> list[Entry]:
     values = [quantity.read(result) for result in results]
     numbers = {i: value for i, value in enumerate(values) if isinstance(value, Value)}
     form = quantity.form or _form(value.value for value in numbers.values())
-    texts = {i: _text(form, value.value) for i, value in numbers.items()}
+    texts = {i: number_text(value.value, form) for i, value in numbers.items()}
     marked = marks(quantity.better, _rivals(quantity, results, numbers), numbers, texts)
     column = []
     for i, (result, value) in enumerate(zip(results, values, strict=True)):
@@ -458,10 +458,3 @@ def _form(numbers: Iterable[float]) -> str:
     if powers[1] < -3 or powers[1] >= 6:
         return "{:.2e}"
     return f"{{:.{max(0, min(2 - powers[0], 4 - powers[1]))}f}}"
-
-
-def _text(form: str, number: float) -> str:
-    if not math.isfinite(number):
-        return "∞" if number > 0 else "-∞" if number < 0 else "undefined"
-    text = form.format(number).replace("-", "−")
-    return "0.00" if text == "−0.00" else text

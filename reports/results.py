@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,14 @@ def arrange(results: Sequence[Result], axes: Sequence[str]) -> list[Result]:
 def judged_on(result: Result) -> tuple[object, ...]:
     """Return what a cell's quality was judged on: cells with equal values of `JUDGED` saw the same images."""
     return tuple(getattr(result.cell, axis) for axis in JUDGED)
+
+
+def number_text(value: float, form: str = "{:.2f}") -> str:
+    """Format a number for reading: a minus as typeset, none before a zero, and words for what is no number."""
+    if math.isnan(value):
+        return "undefined"
+    text = form.format(value).replace("-", "−").replace("inf", "∞")
+    return text.removeprefix("−") if math.isfinite(value) and not re.search("[1-9]", text) else text
 
 
 def label(axis: str) -> str:

@@ -65,6 +65,7 @@ from reports.results import (
     kin,
     label,
     listed,
+    number_text,
     pattern,
     reason,
     state,
@@ -212,8 +213,8 @@ class _Story:
             reasons = Counter(result.why_not("psnr") for result in self.results if "psnr" in result.records)
             return listed(reasons, "cell", 1) if reasons else "costs alone"
         before = best.measurement("degraded", "degraded.psnr")
-        gain = f", {psnr - fmean(before.samples):+.2f} over the input" if before else ""
-        return f"{psnr:.2f} dB{gain}".replace("-", "−")
+        gain = f", {number_text(psnr - fmean(before.samples), '{:+.2f}')} over the input" if before else ""
+        return f"{number_text(psnr)} dB{gain}"
 
     def _common(self) -> Iterator[tuple[str, str]]:
         cell = self.results[0].cell
@@ -235,7 +236,7 @@ class _Story:
         if before is not None:
             yield (
                 "degraded input",
-                f"{fmean(before.samples):.2f} dB over {counted(len(before.samples), 'image')}",
+                f"{number_text(fmean(before.samples))} dB over {counted(len(before.samples), 'image')}",
             )
 
     def _most_telling(self) -> Result | None:
@@ -418,7 +419,7 @@ def _empty_columns(empty: Sequence[tuple[Quantity, Sequence[Entry]]]) -> Iterato
 
 def _of_image(found: Measurement | None, image: str) -> str:
     value = dict(zip(found.labels, found.samples, strict=False)).get(image) if found else None
-    return "" if value is None else f"{value:.2f} dB"
+    return "" if value is None else f"{number_text(value)} dB"
 
 
 def _by_image(found: Measurement, names: Sequence[str], cell: str) -> Iterator[Entry]:
@@ -428,7 +429,7 @@ def _by_image(found: Measurement, names: Sequence[str], cell: str) -> Iterator[E
         if value is None:
             yield Entry(text="not in this cell", reason="not in this cell", cell=cell)
         else:
-            yield Entry(text=f"{value:.2f}", value=value, cell=cell)
+            yield Entry(text=number_text(value), value=value, cell=cell)
 
 
 def _unmeasured(results: Sequence[Result]) -> Iterator[Block]:

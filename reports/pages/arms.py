@@ -36,7 +36,7 @@ from reports.document import (
 from reports.origin import again, provenance
 from reports.paired import FEWEST_IMAGES, Difference, holm, verdicts
 from reports.quantities import brief, entries, plainest, quantities
-from reports.results import Result, counted, gather, in_words, label, listed, phrase, state, value_text
+from reports.results import Result, counted, gather, in_words, label, listed, number_text, phrase, state, value_text
 from reports.trained import FIXED, METRIC, Compared, Comparison, Place, Seed, arm_of, at_words, comparisons, spread_of
 
 if TYPE_CHECKING:
@@ -643,10 +643,7 @@ def _seeds_text(seeds: Sequence[Seed]) -> str:
 
 
 def _number(value: float, digits: int = 2) -> str:
-    if not math.isfinite(value):
-        return "undefined" if math.isnan(value) else "∞"
-    text = f"{value:.{digits}f}"
-    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+    return number_text(value, f"{{:.{digits}f}}")
 
 
 def _signed(value: float, digits: int) -> str:

@@ -162,10 +162,10 @@ class _Sweep:
         return sorted(found, key=lambda who: (who.quantity, who.contender))
 
     def costs(self, kind: _Kind, who: _Who) -> list[Cost]:
-        """Return what a token takes at each size."""
+        """Return what a token takes at each size; what is no cost, as nothing at all, has no place in a power law."""
         size = "tokens" if self.along == "window" else "top_k"
         found = ((point.size[size], kind.read(point, who)) for point in self.points)
-        return [Cost(size=at, samples=samples) for at, samples in found if samples]
+        return [Cost(size=at, samples=each) for at, each in found if each and all(0 < one < math.inf for one in each)]
 
     def why_not(self, who: _Who, costs: Sequence[Cost]) -> str:
         """Return why there is no exponent."""

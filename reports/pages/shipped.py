@@ -33,7 +33,7 @@ from reports.document import (
     Text,
 )
 from reports.origin import again, provenance
-from reports.results import Result, counted, gather, listed, phrase
+from reports.results import Result, counted, gather, listed, number_text, phrase
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
@@ -404,7 +404,7 @@ def _scenes(results: Sequence[Result], artifact: Callable[[str], bytes] | None) 
             Picture(
                 role=role,
                 artifact=files[f"{role}:{name}"],
-                caption=f"{value:.2f} dB" if (value := psnr.get(role)) is not None else "",
+                caption=f"{number_text(value)} dB" if (value := psnr.get(role)) is not None else "",
                 cell=result.cell.id,
             )
             for role in _ROLES
@@ -435,8 +435,8 @@ def _differences(after: Measurement, before: Measurement) -> dict[str, float]:
 def _number(value: float | None, form: str, reason: str, *, cell: str = "") -> Entry:
     if value is None:
         return Entry(text="–", reason=reason, cell=cell)
-    return Entry(text=form.format(value).replace("-", "−"), value=value, cell=cell)
+    return Entry(text=number_text(value, form), value=value, cell=cell)
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return number_text(value, "{:+.2f}")

@@ -43,7 +43,19 @@ from reports.document import (
 )
 from reports.origin import again, provenance
 from reports.quantities import mean_psnr
-from reports.results import Result, arrange, axis_values, counted, gather, in_words, label, listed, value_text, varying
+from reports.results import (
+    Result,
+    arrange,
+    axis_values,
+    counted,
+    gather,
+    in_words,
+    label,
+    listed,
+    number_text,
+    value_text,
+    varying,
+)
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
@@ -401,7 +413,7 @@ def _stubs(cell: _Cell) -> Iterator[Entry]:
 def _number(cell: _Cell, value: float | None, form: str = "{:.2f}") -> Entry:
     if value is None:
         return Entry(text="none", reason="not defined, or the window has fewer tokens")
-    return Entry(text=form.format(value), value=value, cell=cell.result.cell.id)
+    return Entry(text=number_text(value, form), value=value, cell=cell.result.cell.id)
 
 
 def _source(source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -107,6 +108,14 @@ def test_the_method_itself_is_asked_before_any_input(make_record: Make) -> None:
     assert answered([of_input(make_record, NETWORK, 27.5), direct])["psnr"].reason == ""
     skipped = Result(CELL, {"psnr": make_record(CELL, "psnr", Skipped(reason="no folder Classic5"))})
     assert answered([skipped, of_input(make_record, NETWORK)])["psnr"].state == "reproduced"
+
+
+@pytest.mark.parametrize(("value", "why"), [(math.inf, "∞: an image is restored perfectly"), (math.nan, "undefined")])
+def test_a_mean_that_is_no_number_answers_nothing(make_record: Make, value: float, why: str) -> None:
+    found = judge_input(claims()[0].printed, of_input(make_record, NETWORK, value))
+    assert found is not None
+    assert (found.kind, found.measured) == ("absent", None)
+    assert why in found.reason
 
 
 def test_without_records_every_number_has_a_reason() -> None:

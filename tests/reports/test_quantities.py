@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import pytest
 
 from harness.record import Cell, Measured, Measurement, Record
 from reports.marks import Value
 from reports.quantities import by_protocol, entries, latency_ms, quantities
-from reports.results import Result
+from reports.results import Result, number_text
 
 
 def test_the_kernel_that_a_library_chose_stands_beside_the_latency(make_record: Callable[..., Record]) -> None:
@@ -16,6 +19,23 @@ def test_the_kernel_that_a_library_chose_stands_beside_the_latency(make_record: 
         read = latency_ms(Result(cell, {"latency": record}))
         assert isinstance(read, Value)
         assert read.detail == "; ".join(("median of 3 samples, quartiles 1.5 to 2.5 ms", *notes))
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (-1.234, "{:.2f}", "−1.23"),
+        (-0.001, "{:.2f}", "0.00"),
+        (0.004, "{:+.2f}", "+0.00"),
+        (-1e-7, "{:.1e}", "−1.0e−07"),
+        (3, "{:d}", "3"),
+        (math.inf, "{:.2f}", "∞"),
+        (-math.inf, "{:+.2f}", "−∞"),
+        (math.nan, "{:.2f}", "undefined"),
+    ],
+)
+def test_a_number_is_written_for_reading(value: float, form: str, text: str) -> None:
+    assert number_text(value, form) == text
 
 
 def cells_of(make_record: Callable[..., Record], means: dict[tuple[str, int], float]) -> list[Result]:

@@ -164,6 +164,20 @@ def test_too_few_sizes_are_said_and_not_fitted(page: Make) -> None:
     assert any("No sweep has the 5" in block.text for block in document.lead if isinstance(block, Text))
 
 
+def test_memory_of_nothing_has_no_place_in_a_power_law(page: Make) -> None:
+    """A call that keeps nothing above its result: a cost of 0 has no logarithm."""
+    answers = []
+    for window in WINDOWS:
+        outcome = measured(window)
+        free = tuple(
+            each if each.name.endswith("yardstick") else each.model_copy(update={"samples": (0.0,) * len(each.samples)})
+            for each in outcome.measurements
+        )
+        answers.append((cell(window), outcome.model_copy(update={"measurements": free})))
+    document = page(*answers)
+    assert html.render(document, artifact=lambda name: b"")
+
+
 def test_what_was_not_measured_is_said_with_its_reason(page: Make) -> None:
     document = page((cell(4), Skipped(reason="no CUDA device on this machine")))
     said = [block.text for block in document.lead if isinstance(block, Text)]
