@@ -170,17 +170,22 @@ def _pixels(content: bytes) -> np.ndarray | None:
 
 
 def as_csv(figure: Figure) -> str:
-    """Return the points of a figure, a row each; empty where a point has no whisker or its place no name."""
+    """Return the points of a figure, a row each, with both whiskers; empty where a point has none, or no name.
+
+    `area` is a mark's share of the largest one's, where areas mean something.
+    """
     file = StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(("panel", "series", _named(figure.x), "name of it", _named(figure.y), "low", "high", "from", "cells"))
+    x, y = _named(figure.x), _named(figure.y)
+    rows.writerow(("panel", "series", x, "name of it", "left", "right", y, "low", "high", "area", "from", "cells"))
     names = dict(figure.x.ticks)
     for panel in figure.panels:
         for series in panel.series:
             for point in series.points:
-                place = (panel.title, series.label, repr(point.x), names.get(point.x, ""))
-                values = (repr(point.y), *("" if x is None else repr(x) for x in (point.low, point.high)))
-                rows.writerow((*place, *values, point.detail, " ".join(point.cells)))
+                along = (point.x, names.get(point.x, ""), point.x_low, point.x_high)
+                numbers = (*along, point.y, point.low, point.high, point.size)
+                texts = ("" if each is None else each if isinstance(each, str) else repr(each) for each in numbers)
+                rows.writerow((panel.title, series.label, *texts, point.detail, " ".join(point.cells)))
     return file.getvalue()
 
 

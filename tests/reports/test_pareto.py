@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -77,6 +79,10 @@ def test_quality_is_as_sure_as_its_difference_to_the_best_and_time_as_its_quarti
     assert best.low is None
     assert 0 < lower.high - lower.low < 0.1, "images differ by 3 dB, differences by hundredths"
     assert lower.x_low < lower.x < lower.x_high
+    *_, row = [
+        row for row in csv.DictReader(io.StringIO(plots.as_csv(drawn(results)))) if row["cells"] == lower.cells[0]
+    ]
+    assert (row["left"], row["right"]) == (repr(lower.x_low), repr(lower.x_high))
 
 
 def test_few_images_and_others_have_no_whisker(result: Callable[..., Result]) -> None:
@@ -122,6 +128,7 @@ def test_the_area_of_a_mark_is_its_number(result: Callable[..., Result]) -> None
     results = [result(4, 0.0, 1.0), result(8, 0.5, 4.0), result(16, 0.4, 8.0)]
     found = lines(results, psnr, title="PSNR", y=DB, size=(gflop, "GFLOP spent"))
     assert [point.size for point in found.panels[0].series[0].points] == [0.25, 0.5, 1.0]
+    assert [row["area"] for row in csv.DictReader(io.StringIO(plots.as_csv(found)))] == ["0.25", "0.5", "1.0"]
     assert "area of a mark: 4 to 16 GFLOP spent" in found.note
     (_, svg), *_ = figures.draw(found)
     radii = [float(r) for r in re.findall(r'class="mark disc s\d" [^>]*r="([0-9.]+)"', svg)]

@@ -91,9 +91,12 @@ def test_the_data_lie_beside_a_figure_in_full() -> None:
         "series": "mask",
         "k": "8.0",
         "name of it": "8",
+        "left": "",
+        "right": "",
         "latency (ms)": "1.5",
         "low": "1.3",
         "high": "1.6",
+        "area": "",
         "from": "",
         "cells": "abc",
     }
