@@ -180,7 +180,7 @@ def report(
         str, typer.Option(help="The page that tells it; the one that the experiment asks for by default.")
     ] = "",
     baseline: Annotated[
-        str | None, typer.Option(help="The backend that latency ratios refer to; 'mask' where it was run.")
+        str | None, typer.Option(help="The backend that latency ratios refer to; the timed one that spends most by default.")
     ] = None,
     standalone: Annotated[
         bool,
@@ -280,7 +280,7 @@ def compare(
 
 @app.command()
 def figure(
-    store: StoreArgument,
+    store: AnswersArgument,
     form: Annotated[FigureKind, typer.Option("--format", help="What to draw: pdf or svg, fonts embedded.")] = (
         FigureKind.pdf
     ),

@@ -97,7 +97,7 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
     said = iter(verdicts(judged))
     table_rows, counts = [], Counter[str]()
     for cell, mine, theirs, found in rows:
-        entries = [Entry(text=in_words(cell, axes) or cell.task), Entry(text=mine.name)]
+        entries = [Entry(text=in_words(cell, axes) or cell.task, detail=f"cell {cell.id}"), Entry(text=mine.name)]
         entries += [_number(fmean(each.samples), mine.unit) for each in (mine, theirs)]
         if isinstance(found, str):
             counts["not comparable"] += 1

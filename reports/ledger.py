@@ -185,7 +185,8 @@ def _row(line: Line) -> Row:
     measured = Entry(text="–")
     words: str = line.state
     if verdict is not None and verdict.measured is not None:
-        measured = Entry(text=str(rounded(verdict.measured, it.printed)), value=verdict.measured)
+        shown = str(rounded(verdict.measured, it.printed))
+        measured = Entry(text=shown, value=verdict.measured, detail=_origin(verdict))
         if verdict.kind != "equal":
             words = verdict.words
     because = "; ".join(filter(None, (line.reason, line.claim.note)))
@@ -200,6 +201,14 @@ def _row(line: Line) -> Row:
             Entry(text=because),
         )
     )
+
+
+def _origin(verdict: Verdict) -> str:
+    """Say which cell measured a number, when and with which code."""
+    metric = verdict.printed.metric.partition(".")[0]
+    record = verdict.result.records.get(metric) or verdict.result.records.get("degraded")
+    when = f", {record.started_at[:10]}, commit {record.commit[:10]}" if record else ""
+    return f"cell {verdict.result.cell.id}, {counted(verdict.images, 'image')}{when}"
 
 
 def _because(claim: Claim, verdict: Verdict | None) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.record import Record
+from harness.record import Measured, Record
 from reports.document import Column, Details, Entry, Group, Row, Section, Table, Text
 from reports.machines import in_short
 from reports.results import Result, counted, in_words, varying
@@ -28,12 +28,13 @@ def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str,
 
 
 def again(results: Sequence[Result], store_name: str) -> Section:
-    """Return the section that every number leads to: a cell's axes and the command that measures it again."""
+    """Return the section that every number leads to: a cell's axes, its origin and the command to repeat it."""
     axes = ("task", *varying(results))
     store = shlex.quote(store_name)
     columns = (
         Column(label="cell", kind="cell"),
         Column(label="axes"),
+        Column(label="measured", hint="when, by which code and spec, where, and by which protocol images are judged"),
         Column(label="command", kind="code", hint="measures the cell again and shows the difference"),
     )
     rows = tuple(
@@ -42,6 +43,7 @@ def again(results: Sequence[Result], store_name: str) -> Section:
             entries=(
                 Entry(text=result.cell.id, cell=result.cell.id),
                 Entry(text=in_words(result.cell, axes)),
+                Entry(text=_measured(result)),
                 Entry(text=f"semanir-bench cell {result.cell.id} --rerun --diff --store {store}", cell=result.cell.id),
             ),
         )
@@ -51,3 +53,19 @@ def again(results: Sequence[Result], store_name: str) -> Section:
     said = Text(text="Each command measures one cell again, from scratch, and shows what changed.")
     folded = Details(title="Commands, by cell", count=counted(len(rows), "cell"), blocks=(said, table))
     return Section(title="Measure again", anchor="cells", blocks=(folded,))
+
+
+def _measured(result: Result) -> str:
+    """Say in one line where all numbers of a cell come from; several of a kind stand beside each other."""
+    found = [record for record in result.records.values() if record and isinstance(record.outcome, Measured)]
+    if not found:
+        return "nothing"
+    days = sorted({record.started_at[:10] for record in found})
+    parts = {
+        "": dict.fromkeys((days[0], days[-1])),
+        "commit ": dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found),
+        "spec ": dict.fromkeys(record.spec for record in found),
+        "on ": dict.fromkeys(in_short(record.environment) for record in found),
+        "protocol ": dict.fromkeys(record.protocol for record in found if record.protocol),
+    }
+    return "; ".join(f"{kind}{' and '.join(values)}" for kind, values in parts.items() if values)

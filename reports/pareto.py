@@ -66,11 +66,13 @@ def _front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
         )
         for style, value in enumerate(axis_values(known, by)[:_MOST_SERIES])
     ]
+    if (more := len(axis_values(known, by)) - _MOST_SERIES) > 0:
+        left_out = "; ".join(filter(None, (left_out, f"{more} more series in the table alone")))
     best = _undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
     return Figure(
         title=title,
-        summary=f"{title} of {len(known)} cells, {len(best)} of them beaten by none in both",
+        summary=f"{title} of {sum(len(each.points) for each in series)} cells, {len(best)} of them beaten by none in both",
         kind="lines",
         x=x,
         y=y,

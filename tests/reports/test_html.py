@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
-from reports.document import Document, Facts, Gallery, blocks_of
+from reports.document import Column, Document, Entry, Facts, Gallery, Group, Row, Section, Table, blocks_of
 from reports.renderers.html import render
 
 EVIL = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>"
@@ -237,8 +237,40 @@ def test_a_number_tells_its_cell_and_the_command_when_it_is_tapped(
     assert cell in {entry.cell.id for entry in whole.plan.entries}
     expected = f"semanir-bench cell {cell} --rerun --diff --store runs/quickstart"
     assert tab.locator("#sheet .command").inner_text() == expected
+    (record, *_) = [each for each in whole.records.values() if each.cell.id == cell and each.protocol]
+    origin = tab.locator("#sheet .origin").inner_text()
+    for said in (record.started_at[:10], f"commit {record.commit[:10]}", f"spec {record.spec}", record.environment.cpu):
+        assert said in origin
+    assert f"protocol {record.protocol}" in origin
     tab.keyboard.press("Escape")
     assert tab.locator("#sheet").is_hidden()
+
+
+def test_numbers_are_reached_and_told_by_keys_alone(visit: Callable[..., Any], page: str) -> None:
+    """Tab stops once at a table; arrows go from number to number, past what has none."""
+    tab = visit(page)
+    stops = tab.locator("td a:not(.id)[tabindex='0']")
+    tables = tab.locator("table:has(td a:not(.id))")
+    assert stops.count() == tables.count() > 0
+    stops.first.focus()
+    seen = []
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
+        tab.keyboard.press(key)
+        seen.append(tab.evaluate("[document.activeElement.closest('tr').rowIndex, document.activeElement.tabIndex]"))
+    assert [index for _, index in seen] == [0] * 4
+    assert seen[1][0] > seen[0][0] == seen[3][0]
+    assert stops.count() == tables.count()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#sheet .command").inner_text().startswith("semanir-bench cell ")
+
+
+def test_what_lies_behind_an_entry_without_a_cell_is_said_too() -> None:
+    row = Row(entries=(Entry(text="–", reason="no figure is set"), Entry(text="1", detail="two <images>")))
+    table = Table(caption="t", columns=(Column(label="a"), Column(label="b")), groups=(Group(rows=(row,)),))
+    document = Document(title="x", sections=(Section(title="s", anchor="s", blocks=(table,)),))
+    text = render(document, artifact=lambda name: b"")
+    assert '<span title="no figure is set">–</span>' in text
+    assert '<span title="two &lt;images&gt;">1</span>' in text
 
 
 def test_pictures_of_one_scene_take_each_others_place_when_enlarged(visit: Callable[..., Any], page: str) -> None:

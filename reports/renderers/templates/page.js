@@ -29,8 +29,28 @@ function explain(link) {
   if (!row) return false;
   sheet.querySelector(".detail").textContent = link.dataset.detail ?? inWords(link);
   sheet.querySelector(".axes").textContent = row.cells[0].textContent + ": " + row.cells[1].textContent;
+  sheet.querySelector(".origin").textContent = row.cells[2].textContent;
   sheet.querySelector(".command").textContent = row.querySelector(".command").textContent;
   sheet.hidden = false;
+  return true;
+}
+
+// Arrows walk from number to number: one of a table's links is a stop of the Tab key, or there were hundreds.
+function walk(link, key) {
+  const cell = link.closest("td"), row = cell.parentElement, rows = [...cell.closest("table").rows];
+  const cells = [...row.cells], fromEnd = cells.length - cell.cellIndex, at = rows.indexOf(row);
+  const inColumn = (each) => each.cells[each.cells.length - fromEnd];
+  const ahead = {
+    ArrowRight: () => cells.slice(cell.cellIndex + 1),
+    ArrowLeft: () => cells.slice(0, cell.cellIndex).reverse(),
+    ArrowDown: () => rows.slice(at + 1).map(inColumn),
+    ArrowUp: () => rows.slice(0, at).reverse().map(inColumn),
+  }[key];
+  const next = ahead?.().map((each) => each?.querySelector("a:not(.id)")).find((each) => each?.offsetParent);
+  if (!next) return false;
+  link.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
   return true;
 }
 
@@ -134,7 +154,14 @@ document.addEventListener("input", (event) => {
   const dictionary = event.target.closest(".dictionary");
   if (dictionary) showKept(dictionary, event.target);
 });
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") sheet.hidden = true; });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") sheet.hidden = true;
+  else if (event.target.matches("td a:not(.id)") && walk(event.target, event.key)) event.preventDefault();
+});
+document.querySelectorAll("table").forEach((table) => {
+  const first = table.querySelector("td a:not(.id)");
+  if (first) first.tabIndex = 0;
+});
 document.querySelectorAll(".dictionary").forEach((figure) => {
   figure.querySelectorAll("input").forEach((input) => { input.disabled = false; });
   figure.querySelector(".axes").hidden = false;
