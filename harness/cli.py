@@ -180,7 +180,7 @@ def report(
         str, typer.Option(help="The page that tells it; the one that the experiment asks for by default.")
     ] = "",
     baseline: Annotated[
-        str | None, typer.Option(help="The backend that latency ratios refer to; the timed one that spends most by default.")
+        str | None, typer.Option(help="The backend of latency ratios; the timed one that spends most by default.")
     ] = None,
     standalone: Annotated[
         bool,

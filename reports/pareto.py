@@ -70,9 +70,10 @@ def _front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
         left_out = "; ".join(filter(None, (left_out, f"{more} more series in the table alone")))
     best = _undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
+    drawn = sum(len(each.points) for each in series)
     return Figure(
         title=title,
-        summary=f"{title} of {sum(len(each.points) for each in series)} cells, {len(best)} of them beaten by none in both",
+        summary=f"{title} of {drawn} cells, {len(best)} of them beaten by none in both",
         kind="lines",
         x=x,
         y=y,
