@@ -58,6 +58,11 @@ class Place:
         """Return the mean over images of each seed that was measured."""
         return tuple(fmean(scores.values()) for scores in self.scores(metric).values())
 
+    def protocols(self, metric: str = METRIC) -> set[str]:
+        """Return the protocols by which seeds were judged: means under two of them have no mean."""
+        found = (result.records.get(metric) for result in self.results.values() if result.measurements(metric))
+        return {record.protocol for record in found if record}
+
     def why_not(self, metric: str = METRIC) -> str:
         """Return why no seed, or the first one without it, has this metric."""
         return next((each.why_not(metric) for each in self.results.values() if not each.measurements(metric)), "")

@@ -31,6 +31,7 @@ from reports.document import (
     Text,
 )
 from reports.exponents import ABOUT, LEAST_POINTS, NEAR, Cost, Interval, PowerLaw, crossover, growth, power_law
+from reports.machines import by_machine
 from reports.origin import again, provenance
 from reports.quantities import brief
 from reports.results import AXES, Result, arrange, axis_values, counted, gather, in_words, listed
@@ -137,6 +138,8 @@ class _Sweep:
 
     along: Along
     points: Sequence[_Point]
+    machine: str = ""
+    """Its name, where there are several."""
 
     @property
     def symbol(self) -> str:
@@ -148,7 +151,8 @@ class _Sweep:
         """What grows, and what does not."""
         size = self.points[0].size
         fixed = f"k = {size['top_k']}" if self.along == "window" else f"N = {size['tokens']}"
-        return f"{self.symbol} grows at {fixed}, {self.points[0].tokens:,} tokens"
+        where = f" ({self.machine})" if self.machine else ""
+        return f"{self.symbol} grows at {fixed}, {self.points[0].tokens:,} tokens{where}"
 
     @property
     def contenders(self) -> list[_Who]:
@@ -238,15 +242,19 @@ def _setting(measured: Sequence[Result]) -> Iterator[tuple[str, str]]:
 
 
 def _sweeps(measured: Sequence[Result]) -> Iterator[_Sweep]:
-    """Yield what differs in one of the two axes alone and has enough points, first along the window."""
+    """Yield what differs in one of the two axes alone and has enough points, first along the window.
+
+    Each machine has sweeps of its own.
+    """
     for along in _SYMBOLS:
-        groups: dict[str, list[Result]] = {}
         others = tuple(axis for axis in ("task", *AXES) if axis != along)
-        for result in arrange(measured, (*others, along)):
-            groups.setdefault(in_words(result.cell, others), []).append(result)
-        for members in groups.values():
-            if len(axis_values(members, along)) >= LEAST_POINTS:
-                yield _Sweep(along, [_Point(result) for result in members])
+        for machine, own in by_machine(measured, METRIC):
+            groups: dict[str, list[Result]] = {}
+            for result in arrange(own, (*others, along)):
+                groups.setdefault(in_words(result.cell, others), []).append(result)
+            for members in groups.values():
+                if len(axis_values(members, along)) >= LEAST_POINTS:
+                    yield _Sweep(along, [_Point(result) for result in members], machine)
 
 
 def _section(number: int, sweep: _Sweep) -> Section:

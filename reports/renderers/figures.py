@@ -19,7 +19,7 @@ _DIGIT = 6.8
 """Width of a digit of the labels, in the units of the drawing."""
 
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus", "cross", "ring")
-"""Shape of the points by `Series.style`, so that colour never stands alone."""
+"""Shape of the points by `Series.style`, so that their colour never stands alone; bars stand in the legend's order."""
 
 _LARGEST_DISC = 8.0
 """Radius of the largest mark whose area tells a number."""

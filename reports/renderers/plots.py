@@ -48,13 +48,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#0
 """Told apart with the common kinds of colour blindness (M. Okabe and K. Ito, 2002; a darker yellow, for paper)."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "o")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-", "--")
-"""Shape and line by `Series.style`, so that colour never stands alone, and a copy in gray can be read."""
+HATCHES = ("", "////", "....", "xxxx", "----", "||||", "", "++++")
+"""Shape, line and filling by `Series.style`, so that colour never stands alone, and a copy in gray can be read."""
 _HOLLOW = 7
 
 _RULES: dict[str, Any] = {
     "font.family": "STIXGeneral",
     "text.parse_math": False,
     "font.size": 8,
+    "hatch.linewidth": 0.4,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
     "xtick.labelsize": 7,
@@ -269,7 +271,7 @@ def _bars(axes: Axes, figure: Figure, panel: Panel) -> None:
     for name, lanes in _lanes(figure, panel, one_each=False):
         middles.append((y + (len(lanes) - 1) / 2, name))
         for series, points in lanes:
-            axes.barh(y, points[0].y, height=0.85, color=COLOURS[series.style % len(COLOURS)])
+            axes.barh(y, points[0].y, height=0.85, **_filling(series.style))
             _whiskers(axes, series, [(y, points[0])], upright=False)
             y += 1
         y += 0.7
@@ -285,8 +287,7 @@ def _stacked(axes: Axes, figure: Figure, panel: Panel) -> None:
         for series in panel.series:
             for point in series.points:
                 if point.x == x:
-                    colour = COLOURS[series.style % len(COLOURS)]
-                    axes.barh(row, point.y, left=left, height=0.7, color=colour, edgecolor="white", linewidth=0.4)
+                    axes.barh(row, point.y, left=left, height=0.7, **_filling(series.style))
                     left += point.y
     _lying(axes, figure, middles)
 
@@ -354,9 +355,14 @@ def _paint(style: int) -> dict[str, Any]:
 
 def _key(label: str, style: int, kind: str) -> Line2D | Patch:
     if kind in ("bars", "stacked"):
-        return Patch(color=COLOURS[style % len(COLOURS)], label=label)
+        return Patch(label=label, **_filling(style))
     line: Any = DASHES[style % len(DASHES)] if kind == "lines" else "none"
     return Line2D([], [], linestyle=line, marker=MARKERS[style % len(MARKERS)], label=label, **_paint(style))
+
+
+def _filling(style: int) -> dict[str, Any]:
+    colour, hatch = (each[style % len(each)] for each in (COLOURS, HATCHES))
+    return {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4, "hatch": hatch}
 
 
 def _named(axis: Axis) -> str:

@@ -497,6 +497,17 @@ def test_results_of_unlike_protocols_are_not_compared(make_record: Make, make_sw
     assert row_of(section, "random")["difference"].reason == "judged by different protocols"
 
 
+def test_seeds_that_two_protocols_judged_have_no_mean(make_record: Make, make_sweep: Make) -> None:
+    records = [
+        make_record(cell(arm, seed), "psnr", judged(drawn(arm, seed, 16)), protocol=f"rgb-crop{4 * seed}")
+        for arm in ("topk-fixed", "topk-random")
+        for seed in (0, 1)
+    ]
+    sweep = make_sweep(records)
+    psnr = row_of(build(sweep.records, sweep.plan).sections[0], "random")["PSNR"]
+    assert (psnr.value, psnr.reason) == (None, "several protocols: rgb-crop0, rgb-crop4 have no mean")
+
+
 def test_figures_have_a_line_for_each_arm_and_one_at_zero_for_the_reference(page: Make) -> None:
     level, gap = figures_of(page(two_arms()).sections[0])
     assert level.title == "PSNR against k"

@@ -10,6 +10,7 @@ from harness.record import Cell, Measured, Measurement, Skipped
 from reports.document import Document, Entry, Figures, Section, Table, Text
 from reports.pages.scaling import YARDSTICK_FLOP, build
 from reports.renderers import html, markdown
+from tests.reports.conftest import MACHINE
 
 WINDOWS = (4, 8, 12, 16, 24, 32)
 KEPT = (16, 32, 64, 128, 256)
@@ -162,6 +163,19 @@ def test_too_few_sizes_are_said_and_not_fitted(page: Make) -> None:
     document = page(*((cell(window), measured(window)) for window in WINDOWS[:4]))
     assert [each.title for each in document.sections] == ["Measure again"]
     assert any("No sweep has the 5" in block.text for block in document.lead if isinstance(block, Text))
+
+
+def test_points_of_two_machines_are_no_sweep(make_record: Make, make_sweep: Make) -> None:
+    there = MACHINE.model_copy(update={"machine_class": "f" * 16, "cpu": "Another CPU"})
+    machines = (MACHINE, there) * (len(WINDOWS) // 2)
+    sweep = make_sweep(
+        [
+            make_record(cell(window), "growth", measured(window), environment=machine)
+            for window, machine in zip(WINDOWS, machines, strict=True)
+        ],
+        name="scaling",
+    )
+    assert [each.title for each in build(sweep.records, sweep.plan).sections] == ["Measure again"]
 
 
 def test_memory_of_nothing_has_no_place_in_a_power_law(page: Make) -> None:
