@@ -103,6 +103,8 @@ class Table:
     groups: tuple[Group, ...]
     stubs: int = 1
     """Leading columns that name the row; equal neighbours in them are drawn as one."""
+    parts: tuple[str, ...] = ()
+    """What the groups' titles are made of, by name, for whoever filters by it."""
     notes: tuple[str, ...] = ()
 
 

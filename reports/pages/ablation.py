@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -379,13 +380,14 @@ def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: 
             columns=heads,
             groups=tuple(Group(title=title, rows=tuple(row for _, row in members)) for title, members in groups),
             stubs=len(stubs),
+            parts=tuple(label(axis) for axis in below),
         )
 
     notes = tuple(_empty_columns(empty))
     folds = _folds(results, outer)
     if folds == 0:
         whole = table(f"What each cell of {task} measured", rows, outer)
-        yield Table(caption=whole.caption, columns=heads, groups=whole.groups, stubs=whole.stubs, notes=notes)
+        yield replace(whole, notes=notes)
         return
     for i, (title, members) in enumerate(groupby(rows, key=lambda each: in_words(each[0].cell, outer[:folds]))):
         part = list(members)

@@ -100,8 +100,9 @@ def test_names_are_sorted_as_numbers_where_they_are_and_every_row_keeps_its_own(
     assert cells(tab) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3"]
 
 
-def test_rows_are_kept_by_what_names_them_and_by_their_group(visit: Callable[..., Any], page: str) -> None:
-    tab = visit(page)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_rows_are_kept_by_what_names_them_and_by_their_group(visit: Callable[..., Any], page: str, width: int) -> None:
+    tab = visit(page, width)
     tab.get_by_label("backend").select_option(label="sdpa")
     assert cells(tab) == ["a2", "a4", "b2", "b3"]
     assert tab.locator(".tools output").inner_text() == "4 of 7 rows"
@@ -113,6 +114,25 @@ def test_rows_are_kept_by_what_names_them_and_by_their_group(visit: Callable[...
     tab.get_by_label("window").select_option(label="all")
     tab.get_by_label("backend").select_option(label="all")
     assert cells(tab) == ["a4", "a1", "a2", "a3", "b2", "b3", "b1"]
+
+
+def test_a_part_of_a_group_s_title_is_asked_for_by_its_axis(visit: Callable[..., Any]) -> None:
+    """A setting and a set speak for themselves in a title; a filter has to say what they are."""
+    groups = tuple(
+        Group(
+            title=f"sigma={sigma} · {dataset}", rows=tuple(row(k, "mask", "9.5", f"{sigma}{dataset}{k}") for k in "48")
+        )
+        for sigma in (15, 50)
+        for dataset in ("Set12", "BSD68")
+    )
+    kinds = {"k": "text", "backend": "text", "PSNR": "number", "cell": "cell"}
+    columns = tuple(Column(label=label, kind=kind) for label, kind in kinds.items())
+    table = Table(caption="Numbers", columns=columns, groups=groups, stubs=2, parts=("setting", "dataset"))
+    section = Section(title="Numbers", anchor="numbers", blocks=(table,))
+    tab = visit(html.render(Document(title="Tables", sections=(section,)), artifact=lambda name: b""))
+    tab.get_by_label("setting").select_option(label="sigma=50")
+    tab.get_by_label("dataset").select_option(label="Set12")
+    assert cells(tab) == ["50Set124", "50Set128"]
 
 
 def test_what_all_rows_share_or_none_do_is_no_filter(visit: Callable[..., Any], page: str) -> None:

@@ -70,13 +70,15 @@ class SortableTable {
   // What a row can be asked for: its names, and the parts of its group's title.
   facets() {
     const titles = this.bodies.map((body) => wordsOf(body.rows[0])), parts = titles[0].length;
+    const known = this.table.dataset.parts?.split("|") ?? [];
     const found = [];
     if (titles.every((words) => words.length === parts)) {
       for (let i = 0; i < parts; i += 1) {
         const values = titles.map((words) => words[i]);
         const shared = values[0].split(" ").slice(0, -1).join(" ");
         const name = shared && values.every((value) => value.startsWith(`${shared} `)) ? shared : "";
-        found.push({ name, of: (row, b) => titles[b][i].slice(name ? name.length + 1 : 0) });
+        const of = (row, b) => titles[b][i].slice(name ? name.length + 1 : 0);
+        found.push({ name: name || (known.length === parts ? known[i] : ""), of });
       }
     }
     for (let column = 0; column < this.stubs; column += 1) {
