@@ -28,13 +28,23 @@ def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str,
 
 
 def again(results: Sequence[Result], store_name: str) -> Section:
-    """Return the section that every number leads to: a cell's axes, its origin and the command to repeat it."""
+    """Return the section that every number leads to: a cell's axes, its origin and the command to repeat it.
+
+    What all cells have in common of their origins stands once, below the table.
+    """
     axes = ("task", *varying(results))
     store = shlex.quote(store_name)
+    origins = [_origin(result) for result in results]
+    known = [origin for origin in origins if origin]
+    shared = {
+        kind: text for kind, text in (known[0] if known else {}).items() if all(e.get(kind) == text for e in known)
+    }
+    own = ["; ".join(text for kind, text in origin.items() if kind not in shared) for origin in origins]
+    hint = "when, by which code and spec, where, and by which protocol images are judged"
     columns = (
         Column(label="cell", kind="cell"),
         Column(label="axes"),
-        Column(label="measured", hint="when, by which code and spec, where, and by which protocol images are judged"),
+        *((Column(label="measured", hint=hint),) if any(own) else ()),
         Column(label="command", kind="code", hint="measures the cell again and shows the difference"),
     )
     rows = tuple(
@@ -43,29 +53,28 @@ def again(results: Sequence[Result], store_name: str) -> Section:
             entries=(
                 Entry(text=result.cell.id, cell=result.cell.id),
                 Entry(text=in_words(result.cell, axes)),
-                Entry(text=_measured(result)),
+                *((Entry(text=origin),) if any(own) else ()),
                 Entry(text=f"semanir-bench cell {result.cell.id} --rerun --diff --store {store}", cell=result.cell.id),
             ),
         )
-        for result in results
+        for result, origin in zip(results, own, strict=True)
     )
-    table = Table(caption="Commands, by cell", columns=columns, groups=(Group(rows=rows),))
+    notes = ("; ".join(shared.values()),) if shared else ()
+    table = Table(caption="Commands, by cell", columns=columns, groups=(Group(rows=rows),), notes=notes)
     said = Text(text="Each command measures one cell again, from scratch, and shows what changed.")
     folded = Details(title="Commands, by cell", count=counted(len(rows), "cell"), blocks=(said, table))
     return Section(title="Measure again", anchor="cells", blocks=(folded,))
 
 
-def _measured(result: Result) -> str:
-    """Say in one line where all numbers of a cell come from; several of a kind stand beside each other."""
+def _origin(result: Result) -> dict[str, str]:
+    """Say where a cell's numbers come from, by kind; several of a kind stand beside each other."""
     found = [record for record in result.records.values() if record and isinstance(record.outcome, Measured)]
-    if not found:
-        return "nothing"
     days = sorted({record.started_at[:10] for record in found})
-    parts = {
-        "": dict.fromkeys((days[0], days[-1])),
-        "commit ": dict.fromkeys(f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found),
-        "spec ": dict.fromkeys(record.spec for record in found),
-        "on ": dict.fromkeys(in_short(record.environment) for record in found),
-        "protocol ": dict.fromkeys(record.protocol for record in found if record.protocol),
+    kinds = {
+        "measured": [days[0], days[-1]] if days else [],
+        "commit": [f"{record.commit[:10]}{' (dirty)' if record.dirty else ''}" for record in found],
+        "spec": [record.spec for record in found],
+        "on": [in_short(record.environment) for record in found],
+        "protocol": [record.protocol for record in found if record.protocol],
     }
-    return "; ".join(f"{kind}{' and '.join(values)}" for kind, values in parts.items() if values)
+    return {kind: f"{kind} {' and '.join(dict.fromkeys(texts))}" for kind, texts in kinds.items() if texts}

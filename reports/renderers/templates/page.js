@@ -29,7 +29,9 @@ function explain(link) {
   if (!row) return false;
   sheet.querySelector(".detail").textContent = link.dataset.detail ?? inWords(link);
   sheet.querySelector(".axes").textContent = row.cells[0].textContent + ": " + row.cells[1].textContent;
-  sheet.querySelector(".origin").textContent = row.cells[2].textContent;
+  const own = row.cells.length > 3 ? row.cells[2].textContent : "";
+  const shared = row.closest(".scroll").parentElement.querySelector(".note")?.textContent ?? "";
+  sheet.querySelector(".origin").textContent = [own, shared].filter((part) => part).join("; ");
   sheet.querySelector(".command").textContent = row.querySelector(".command").textContent;
   sheet.hidden = false;
   return true;
