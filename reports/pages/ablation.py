@@ -321,33 +321,36 @@ class _Story:
         return (figure for figure in (*found, *cost_figures(self.results)) if figure is not None)
 
     def _per_image(self) -> Iterator[Block]:
-        """Yield PSNR of every image, a table for each set of images with more than one."""
+        """Yield PSNR of every image, a table for each set of images with more than one, of so many cells in all."""
         where = [axis for axis in JUDGED if axis in self.axes]
+        judged: dict[tuple[str, object], list[tuple[Result, Measurement]]] = {}
         for protocol, results in by_protocol(self.results, "psnr"):
-            judged: dict[object, list[tuple[Result, Measurement]]] = {}
             for result in results:
-                if found := result.measurement("psnr", "psnr"):
-                    judged.setdefault(judged_on(result), []).append((result, found))
-            for scored in judged.values():
+                found = result.measurement("psnr", "psnr")
+                if found and len(found.labels) > 1:
+                    judged.setdefault((protocol, judged_on(result)), []).append((result, found))
+        left = _MOST_OF_IMAGES
+        for (protocol, _), scored in judged.items():
+            if left > 0:
                 of_which = ", ".join(filter(None, (in_words(scored[0][0].cell, where), protocol)))
-                yield from self._images_of(scored, named("PSNR of each image", of_which))
+                yield self._images_of(scored[:left], named("PSNR of each image", of_which))
+            left -= len(scored)
+        if left < 0:
+            more = counted(-left, "more cell")
+            yield Text(text=f"PSNR of each image of {more} in the records alone: semanir-bench export.", tone="note")
 
-    def _images_of(self, scored: Sequence[tuple[Result, Measurement]], title: str) -> Iterator[Block]:
+    def _images_of(self, scored: Sequence[tuple[Result, Measurement]], title: str) -> Block:
         names = list(dict.fromkeys(name for _, found in scored for name in found.labels))
-        if len(names) < 2:
-            return
         rows = []
         degraded = (result.measurement("degraded", "degraded.psnr") for result, _ in scored)
         if (before := next(filter(None, degraded), None)) is not None:
             rows.append(Row(entries=(Entry(text="degraded input"), *_by_image(before, names, ""))))
-        for result, found in scored[:_MOST_OF_IMAGES]:
+        for result, found in scored:
             name = Entry(text=in_words(result.cell, self.axes) or result.cell.backend)
             rows.append(Row(entries=(name, *_by_image(found, names, result.cell.id))))
         columns = (Column(label="cell"), *(Column(label=name, unit="dB", kind="number") for name in names))
-        left = len(scored) - _MOST_OF_IMAGES
-        notes = (f"{counted(left, 'more cell')} in the records alone: semanir-bench export.",) if left > 0 else ()
-        table = Table(caption=title, columns=columns, groups=(Group(rows=tuple(rows)),), notes=notes)
-        yield Details(title=title, count=counted(len(names), "image"), blocks=(table,))
+        table = Table(caption=title, columns=columns, groups=(Group(rows=tuple(rows)),))
+        return Details(title=title, count=counted(len(names), "image"), blocks=(table,))
 
 
 def _gflop(result: Result) -> Value | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +63,16 @@ def test_many_records_make_a_page_in_time(tmp_path: Path, count: int, seconds: f
     print(f"\n{count:,} records: {taken:.1f} s, {size:.1f} MiB")
     assert taken < seconds
     assert size < mib
+
+
+@pytest.mark.timing
+def test_all_committed_experiments_are_rebuilt_within_a_minute(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.cli", "gallery", "--out", str(tmp_path)]
+    start = time.perf_counter()
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
+    taken = time.perf_counter() - start
+    print(f"\n{len(list(tmp_path.glob('*/*.html')))} pages with their tables and figures: {taken:.1f} s")
+    assert taken < 60
 
 
 @pytest.mark.timing
