@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -494,6 +496,33 @@ def test_tables_compile_and_fit_the_page(compiled: Callable[[Path, str], str], t
     assert [line for line in re.findall(r"Overfull \\[hv]box \((.*?)pt", log) if float(line) > 3] == []
     assert "Float too large" not in log
     assert "multiply" not in log  # labels
+
+
+def test_the_best_is_darker_and_the_second_underlined_to_the_eye(
+    compiled: Callable[[Path, str], str], tmp_path: Path
+) -> None:
+    """The same digits plain, bold and underlined, and no ink in the margins of the page."""
+    if not shutil.which("pdftoppm"):
+        pytest.skip("the PDF was not looked at, for there is no pdftoppm here: apt-get install poppler-utils")
+    entries = [number("88.88"), number("88.88", best=True), number("88.88", second=True)]
+    rows = [[Entry(text="x"), entry] for entry in entries]
+    compiled(tmp_path, latex.render(document(table([NAME, PSNR], *rows)), name="seen", standalone=True))
+    subprocess.run(["pdftoppm", "-r", "200", "-gray", "file.pdf", "page"], cwd=tmp_path, check=True)
+    (page,) = tmp_path.glob("page*.pgm")
+    ink = 255.0 - np.asarray(Image.open(page), dtype=np.float64)
+    high, wide = (side // 20 for side in ink.shape)
+    assert not ink[:, :wide].any()
+    assert not ink[:, -wide:].any()
+    assert not ink[:high].any()
+    found = np.flatnonzero(ink.any(axis=1))
+    lines = [ink[line[0] : line[-1] + 1] for line in np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)]
+    thin = [i for i, line in enumerate(lines) if len(line) < 4]
+    top, middle, under, bottom = (np.count_nonzero(lines[i].any(axis=0)) for i in thin)
+    assert top == bottom == pytest.approx(middle, abs=2)
+    assert under < top / 2, "the digits alone are underlined"
+    plain, bold, second = (line.sum() for line in lines[thin[1] + 1 : thin[2]])
+    assert bold > 1.3 * plain
+    assert second == pytest.approx(plain, rel=0.02)
 
 
 def test_names_are_seen_as_they_are(compiled: Callable[[Path, str], str], tmp_path: Path) -> None:
