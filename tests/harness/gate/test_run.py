@@ -6,15 +6,18 @@ import datetime
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from harness import cli
 from harness.environment import machine
+from harness.gate import cells, certificate, samples
 from harness.gate import launch as launching
 from harness.gate import run as running
-from harness.gate import samples
-from harness.gate.cells import SENTINEL
+from harness.gate.cells import SENTINEL, GateCell
 from harness.gate.document import EXIT_CODES
 from harness.gate.interpreter import Interpreter
 from harness.gate.measure import Timed, device_lock, fitted, joined
@@ -22,6 +25,7 @@ from harness.gate.refusal import Refusal
 from harness.gate.statistics import Stages
 from harness.gate.trees import Tree
 from tests.harness.gate.conftest import Repository, Run, spec_of
+from tests.harness.gate.test_documents import a_certificate
 
 TOMORROW = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
 
@@ -108,12 +112,43 @@ def test_a_kind_that_no_tree_knows_is_not_measured(repository: Repository, run: 
     assert "AttributeError" in document.cells[0].reason
 
 
-def test_workers_that_keep_dying_end_the_gate(tmp_path: Path, repository: Repository, run: Run) -> None:
+def test_a_head_that_ends_its_interpreter_is_named_with_its_code(repository: Repository, run: Run) -> None:
     repository.write().commit()
     repository.write(init="import os\nif os.getcwd().endswith('b'):\n    os._exit(7)\n").commit()
     document = run()
     assert (document.outcome, document.refusal) == ("refused", "does_not_import")
     assert "exited with code 7" in document.message
+
+
+def test_workers_that_keep_dying_end_the_gate(repository: Repository, run: Run) -> None:
+    repository.write().commit()
+    repository.write(broken="os.kill(os.getpid(), 9)").commit()
+    deadly = tuple(GateCell(name=f"broken-{n}", kind="broken", backend=None) for n in range(4))
+    document = run(spec=spec_of(["quick"]).model_copy(update={"cells": deadly}))
+    assert (document.outcome, document.refusal, document.exit_code) == ("refused", "dead_worker", 2)
+    assert "workers keep dying, last at broken-3: head's worker was killed by signal 9" in document.message
+
+
+def test_a_certificate_makes_a_loss_fail_and_a_stale_one_leaves_it_advice(
+    repository: Repository, run: Run, tmp_path: Path
+) -> None:
+    repository.write(quick=4000).commit()
+    repository.write(quick=8000).commit()
+    here = machine("cpu")
+    own = certificate.gate_class(here)
+    held = a_certificate(
+        date=datetime.datetime.now(datetime.UTC).date(), gate_class=own, environment=here, spec=spec_of(["quick"]).id
+    )
+    (tmp_path / "certificates").mkdir()
+    certificate.write(held, tmp_path / "certificates")
+    document = run("quick")
+    assert document.certificate == held.shown()
+    assert (document.outcome, document.exit_code) == ("fail", 1)
+    certificate.write(held.model_copy(update={"procedure": "f" * 16}), tmp_path / "certificates")
+    document = run("quick")
+    assert document.certificate is None
+    assert "the measuring code has changed since" in document.certificate_note
+    assert (document.outcome, document.exit_code) == ("advisory", 0)
 
 
 def test_a_package_from_another_tree_is_refused(tmp_path: Path) -> None:
@@ -224,6 +259,27 @@ def test_a_waiver_covers_a_loss_up_to_its_limit_and_is_shown(repository: Reposit
     (tmp_path / "waivers.yaml").write_text(text.format(limit=1.2, day=TOMORROW))
     document = run("quick", enforce=True)
     assert (document.outcome, document.cells[0].waived, document.waivers[0].used) == ("fail", False, False)
+    (tmp_path / "waivers.yaml").write_text(text.format(limit=3.0, day=TOMORROW - datetime.timedelta(days=2)))
+    document = run("quick", enforce=True)
+    assert (document.outcome, document.cells[0].waived, document.waivers[0].state) == ("fail", False, "expired")
+
+
+def test_the_command_writes_verdict_page_and_job_summary_and_annotates(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write().commit()
+    repository.write(broken="raise ValueError('no such backend')").commit()
+    monkeypatch.setattr(cli, "EXPERIMENTS", repository.folder / "experiments")
+    monkeypatch.setattr(cells, "load", lambda path: spec_of(["broken"]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the lock of this machine may be held
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    ran = CliRunner().invoke(cli.app, ["gate", "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 1, ran.output
+    assert "declared and not measured: broken" in ran.stdout
+    assert any(line.startswith("::error") for line in ran.stdout.splitlines())
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"gate.json", "gate.html"}
+    assert "declared and not measured: broken" in (tmp_path / "summary.md").read_text()
 
 
 def test_two_gates_wait_for_each_other(tmp_path: Path) -> None:
