@@ -119,7 +119,8 @@ class Neighbours(Frozen):
     load_average_median: float | None
     switches_per_s: float
     """Involuntary ones of the workers."""
-    throttled_blocks: int
+    throttled_blocks: int | None
+    """Left out because the clock was held down; None where nobody watched it, as on a CPU or without nvidia-ml-py."""
 
 
 class CertificateShown(Frozen):

@@ -263,13 +263,14 @@ def neighbours(blocks: Sequence[Block]) -> Neighbours:
     loads = [load for block in blocks for load in block.load]
     averages = [load.load_average for load in loads if load.load_average is not None]
     seconds = sum(ms * block.calls for block in blocks for ms in block.ms) / 1e3
+    watched = any(load.throttle is not None for load in loads)
     return Neighbours(
         pressure_median=percentile([load.pressure for load in loads], 0.5),
         pressure_p95=percentile([load.pressure for load in loads], 0.95),
         steal_p95=percentile([load.steal for load in loads], 0.95),
         load_average_median=round(median(averages), 2) if averages else None,
         switches_per_s=round(sum(sum(block.switches) for block in blocks) / max(seconds, 1e-9), 1),
-        throttled_blocks=sum(block.throttled for block in blocks),
+        throttled_blocks=sum(block.throttled for block in blocks) if watched else None,
     )
 
 

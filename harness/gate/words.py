@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.gate.certificate import Certificate, Power, Share
-from harness.gate.document import CellVerdict, ExactVerdict, GateDocument, Side, WaiverShown
+from harness.gate.document import CellVerdict, ExactVerdict, GateDocument, Neighbours, Side, WaiverShown
 from harness.gate.statistics import Rule
 from harness.record import Environment
 
@@ -50,10 +50,16 @@ def facts(document: GateDocument) -> Iterator[tuple[str, str]]:
             "neighbours",
             f"pressure {share(found.pressure_median)} median, {share(found.pressure_p95)} 95th percentile; "
             f"steal {share(found.steal_p95)}; load {'unknown' if average is None else average}; "
-            f"{found.switches_per_s:.0f} interruptions a second; {found.throttled_blocks} throttled blocks",
+            f"{found.switches_per_s:.0f} interruptions a second{_throttling(found, document.environment)}",
         )
     if (sentinel := document.sentinel) is not None:
         yield "A/A sentinel", "ALARM" if sentinel.alarm else "quiet"
+
+
+def _throttling(found: Neighbours, environment: Environment) -> str:
+    if found.throttled_blocks is not None:
+        return f"; {found.throttled_blocks} throttled blocks"
+    return "" if environment.device == "cpu" else "; the clock was not watched: pip install nvidia-ml-py"
 
 
 def machine(environment: Environment) -> str:

@@ -412,6 +412,16 @@ def test_the_load_of_neighbours_is_read_from_the_kernel(tmp_path: Path) -> None:
     assert neighbours([]).pressure_median is None
 
 
+def test_a_clock_that_nobody_watched_is_not_called_steady() -> None:
+    gpu = machine("cpu").model_copy(update={"device": "NVIDIA H200"})
+    unwatched = neighbours([])
+    assert unwatched.throttled_blocks is None
+    assert "the clock was not watched" in as_text(a_document(environment=gpu, neighbours=unwatched))
+    assert "clock" not in as_text(a_document(neighbours=unwatched))
+    watched = unwatched.model_copy(update={"throttled_blocks": 2})
+    assert "2 throttled blocks" in as_text(a_document(environment=gpu, neighbours=watched))
+
+
 @pytest.mark.parametrize(("text", "share"), [("3%", 0.03), ("0.03", 0.03), (" 12.5 %", 0.125)])
 def test_a_margin_is_a_share(text: str, share: float) -> None:
     assert margin_of(text) == pytest.approx(share)
