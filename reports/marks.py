@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from reports.paired import intervals
+from reports.paired import FEWEST_IMAGES, intervals
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -42,7 +42,8 @@ def marks(
     """Mark a column; each of `rivals` names the places among whom there is one best.
 
     Two cannot be told apart where they read the same, where their spreads overlap, or, for means over images, where
-    the 95 % interval of their differences image by image holds zero (`reports.paired`). One image tells nothing apart.
+    the 95 % interval of their differences image by image holds zero. Fewer than five images tell nothing apart, as they
+    give no verdict (`reports.paired`).
     """
     best: set[int] = set()
     second: set[int] = set()
@@ -77,7 +78,11 @@ def _even_by_images(top: int, others: Iterable[int], numbers: Mapping[int, Value
         images = numbers[i].images
         if images is None:
             continue
-        if images.keys() == reference.keys() and len(images) > 1 and all(map(math.isfinite, images.values())):
+        if (
+            images.keys() == reference.keys()
+            and len(images) >= FEWEST_IMAGES
+            and all(map(math.isfinite, images.values()))
+        ):
             comparable.append(i)
         else:
             even.add(i)

@@ -42,6 +42,7 @@ from reports.document import (
 from reports.machines import by_machine
 from reports.marks import Value
 from reports.origin import again, provenance
+from reports.paired import FEWEST_IMAGES
 from reports.pareto import against_best, fronts
 from reports.quantities import (
     Quantity,
@@ -156,8 +157,9 @@ def _lead(
         " an interpreter are no speeds and are never shown. Nothing was timed before it agreed with the"
         " reference.",
         "Bold marks the best, together with whatever cannot be told from it, an underline the second in the same way:"
-        " for quality among cells that saw the same images, by the 95 % interval of differences image by image; for"
-        " costs among cells that differ in the backend alone, by the quartiles of the repetitions.",
+        " for quality among cells that saw the same images, by the 95 % interval of differences image by image (fewer"
+        f" than {FEWEST_IMAGES} images tell nothing apart); for costs among cells that differ in the backend alone, by"
+        " the quartiles of the repetitions.",
     )
     yield Details(title="How to read this", blocks=tuple(Text(text=each) for each in words), open=True)
 

@@ -61,6 +61,13 @@ def test_other_images_and_perfect_ones_tell_nothing() -> None:
     assert marked(perfect, lower) == Marks(best=frozenset(), second=frozenset())
 
 
+def test_four_images_tell_nothing_apart_as_they_give_no_verdict() -> None:
+    values = [quality(gain, seed=seed) for seed, gain in enumerate((0.0, 1.0))]
+    few = [Value(value=each.value, images=dict(list((each.images or {}).items())[:4])) for each in values]
+    assert marked(*values).best == frozenset({1})
+    assert marked(*few) == Marks(best=frozenset(), second=frozenset())
+
+
 def test_costs_are_told_apart_by_their_quartiles() -> None:
     times = [Value(value=x, low=x - 0.1, high=x + 0.1) for x in (1.0, 1.15, 2.0, 3.0)]
     assert marked(*times, better="lower") == Marks(best=frozenset({0, 1}), second=frozenset({2}))
