@@ -96,12 +96,12 @@ def test_the_problems_of_a_network_are_the_calls_that_it_makes(configuration: st
 @pytest.mark.parametrize("configuration", ["nano", "nano-dense"])
 @pytest.mark.parametrize("backend", [name for name in BACKENDS.names() if name not in ("mask", "triton_union")])
 def test_every_backend_gives_the_same_network_or_says_why_not(backend: str, configuration: str) -> None:
-    asked = request(configuration, height=23, width=37)
+    asked = request(configuration, height=9, width=21)
     for problem in MODEL.problems(asked):
         if reason := BACKENDS[backend].unsupported(problem):
             assert configuration == "nano", f"{backend} refuses plain softmax: {reason}"
             return
-    image = torch.rand(1, 3, 23, 37)
+    image = torch.rand(1, 3, 9, 21)
     with torch.inference_mode():
         torch.testing.assert_close(build(asked, backend)(image), build(asked)(image), atol=1e-5, rtol=1e-5)
 
@@ -347,7 +347,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Configuration:
     return tiny
 
 
-@pytest.mark.parametrize(("height", "width"), [(128, 128), (256, 256), (128, 256)])
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (128, 256)])
 @pytest.mark.parametrize("train_size", [128, 256])
 def test_a_converted_official_state_computes_what_the_description_says(
     tiny: Configuration, tmp_path: Path, train_size: int, height: int, width: int
