@@ -526,7 +526,8 @@ def gate(
     """Say whether this commit made anything slower, larger or worse, and be right.
 
     Both source trees are measured interleaved in one run. Exits with 0 when nothing got worse, with 1 when something
-    did or a declared cell was not measured, with 2 when there is no verdict, and with 3 when the run is void."""
+    did, a declared cell was not measured or the budget ended before it was decided, with 2 when there is no verdict,
+    and with 3 when the run is void."""
     from harness.gate import command
     from reports.publish import publish_certificates, publish_gate, publish_gate_summary
 

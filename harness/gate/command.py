@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.gate import cells, document, exact, recount, run, samples, selftest, simulation, trees
 from harness.gate.certificate import Certificate
 from harness.gate.document import GateDocument
+from harness.gate.measure import device_lock, fitted
 from harness.gate.refusal import Refusal
 from harness.gate.render import as_text, certificate_as_text, workflow_commands
 
@@ -58,7 +59,7 @@ def write_baseline(options: Options, *, say: Say, note: Say) -> None:
     """Make the exact figures of the checkout the baseline, and say them. Raises `Refusal` where one has no value."""
     path = options.spec or options.repository / SPEC
     spec = cells.load(path)
-    with trees.held_folder() as folder:
+    with trees.held_folder() as folder, device_lock(spec.device, note):
         tree = trees.in_place(options.repository)
         found = exact.figures(tree, spec.exact, worker=run.WORKER, folder=folder, say=note)
     exact.write_baseline(path.with_suffix(BASELINE), found)
@@ -73,6 +74,8 @@ def self_test(options: Options, folder: Path, *, say: Say, note: Say) -> None:
     request = replace(_request(options, cells.load(path), path), exactly=False)
     if (plan := request.spec.self_test) is None:
         raise Refusal("bad_spec", f"{path}: has no self_test; write how many runs of which backend and effect")
+    if fitted(request.spec, request.budget_s).id != request.spec.id:
+        raise Refusal("small_budget", "the spec's blocks do not fit this --budget: such runs certify another gate")
     selftest.perform(request, plan, folder, note)
     today = datetime.datetime.now(datetime.UTC).date()
     found = recount.certify(folder, spec=request.spec.id, today=today)

@@ -253,7 +253,7 @@ def _powers(found: Mapping[str, _Run], *, cells: int) -> Iterator[Power]:
             seen=round(median(seen), 4) if seen else 0.0,
             found=Share(hits=sum(_is_caught(one, cell, cells) for one, cell in own), trials=len(own)),
             blamed=Share(hits=sum(other.status == "slower" for other in others), trials=len(others)),
-            exchanged=Share(hits=sum(_exchanged(one, cell).status == "slower" for one, cell in own), trials=len(own)),
+            exchanged=Share(hits=sum(_is_slower_exchanged(one, cell) for one, cell in own), trials=len(own)),
         )
 
 
@@ -261,10 +261,15 @@ def _is_slowed(cell: CellVerdict, backend: str) -> bool:
     return cell.backend == backend and cell.kind == "attention"
 
 
-def _exchanged(one: _Run, cell: CellVerdict) -> Judgement:
-    """Judge a cell as if head had been base: each block took both sides alike, in an order drawn by a coin."""
+def _is_slower_exchanged(one: _Run, cell: CellVerdict) -> bool:
+    """Whether a cell would be called slower if head had been base, judged alone, which is the least strict.
+
+    Each block took both sides alike, in an order drawn by a coin.
+    """
+    if not cell.first:
+        return False
     stages = Stages(*(tuple(-value for value in stage) for stage in (cell.first, cell.second)))
-    return statistics.judge({cell.cell: stages}, one.verdict.rule)[cell.cell]
+    return statistics.judge({cell.cell: stages}, one.verdict.rule)[cell.cell].status == "slower"
 
 
 def _is_caught(one: _Run, cell: CellVerdict, cells: int) -> bool:

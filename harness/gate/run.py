@@ -35,7 +35,7 @@ from harness.gate.launch import Block, Setup
 from harness.gate.measure import Timed, device_lock, fitted, measure
 from harness.gate.refusal import Refusal
 from harness.gate.samples import write as write_samples
-from harness.gate.statistics import Rule, screened
+from harness.gate.statistics import screened
 from harness.gate.trees import Tree
 from harness.gate.waivers import Waiver
 from harness.record import Environment
@@ -107,9 +107,8 @@ def _measured(request: Request, empty: GateDocument, say: Say, samples: Path | N
     names = [cell.name for cell in (*spec.cells, *spec.exact)] + [f"static-{target}" for target in spec.static]
     accepted = waivers.load(request.waivers, names, today=today)
     _refuse_missing_device(spec.device, empty.environment)
-    empty = empty.model_copy(
-        update={"spec": spec.id}
-    )  # a small budget takes fewer blocks: no certificate of more holds
+    # A small budget takes fewer blocks, for which no certificate of more holds.
+    empty = empty.model_copy(update={"spec": spec.id})
     held, note = certificate.holding(request.certificates, empty.environment, spec, today=today)
     if request.baseline is not None:
         document = _against_baseline(request, empty, request.baseline, say)
@@ -288,7 +287,10 @@ def _waived(document: GateDocument, accepted: Sequence[Waiver], today: datetime.
         return True
 
     cells = tuple(
-        cell.model_copy(update={"waived": covered(cell.cell, cell.status, cell.ratio)}) for cell in document.cells
+        cell.model_copy(
+            update={"waived": covered(cell.cell, "slower" if _is_cut(cell, document) else cell.status, cell.ratio)}
+        )
+        for cell in document.cells
     )
     exacts = tuple(
         figure.model_copy(update={"waived": covered(figure.cell, figure.status, loss(figure))})
@@ -329,7 +331,7 @@ def _concluded(document: GateDocument, *, binding: bool) -> GateDocument:
     missing = [verdict.cell for verdict in verdicts if _open(verdict, "not_measured")]
     worse = [figure.cell for figure in document.exact if _open(figure, "worse")]
     slower = [cell.cell for cell in document.cells if _open(cell, "slower")]
-    cut = [cell.cell for cell in document.cells if _open(cell, "inconclusive") and _is_cut(cell, document.rule)]
+    cut = [cell.cell for cell in document.cells if not cell.waived and _is_cut(cell, document)]
     if missing or worse or cut or (slower and binding):
         parts = (
             ("slower", slower),
@@ -345,9 +347,17 @@ def _concluded(document: GateDocument, *, binding: bool) -> GateDocument:
     return _ended(document, "pass", f"nothing got worse{_counts(document)}")
 
 
-def _is_cut(cell: CellVerdict, rule: Rule) -> bool:
-    """Whether the budget ended before a cell was decided that may be slower: a large slow-down takes much time."""
-    return len(cell.first) < rule.launches or (screened(cell.first, rule) == "slower" and not cell.second)
+def _is_cut(cell: CellVerdict, document: GateDocument) -> bool:
+    """Whether the budget ended before a cell was decided that may be slower: a large slow-down takes much time.
+
+    The sentinel is in every launch: where it has all of them, a launch that a cell lacks was lost to something else.
+    """
+    launches, sentinel = document.rule.launches, document.sentinel
+    if cell.status != "inconclusive" or sentinel is None:
+        return False
+    if len(sentinel.first) < launches:
+        return True
+    return screened(cell.first, document.rule) == "slower" and not cell.second and len(sentinel.second) < launches
 
 
 def _counts(document: GateDocument) -> str:

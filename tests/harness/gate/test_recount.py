@@ -121,6 +121,19 @@ def test_a_detection_counts_at_the_level_of_the_whole_spec(runs: Path) -> None:
     assert power.found == Share(hits=0, trials=1)
 
 
+def test_an_injected_cell_that_was_not_measured_was_not_found(runs: Path) -> None:
+    held = read(runs / "sdpa-20-01")
+    lost = [
+        one.model_copy(update={"status": "not_measured", "first": (), "second": (), "p": None, "reason": "died"})
+        if one.backend == "sdpa"
+        else one
+        for one in held.cells
+    ]
+    change(runs / "sdpa-20-01", cells=tuple(lost))
+    (power,) = recount.certify(runs, spec=SPEC.id, today=TODAY).power
+    assert (power.found, power.exchanged) == (Share(hits=1, trials=2), Share(hits=0, trials=2))
+
+
 def test_a_void_run_counts_as_void_and_not_as_quiet(runs: Path) -> None:
     write(*simulated(seed=1, effects={SENTINEL: 0.1}), runs / "itself-02")
     assert read(runs / "itself-02").outcome == "void"
