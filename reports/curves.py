@@ -61,12 +61,13 @@ def lines(
         for name, members in groups.items()
         if (series := _series(members, along, by, styles, read))
     )
+    if repeated := [axis for axis in _POOLED if axis in axes]:
+        panels = tuple(_without_single_whiskers(panel) for panel in panels)
     ticks = sorted(_positions(known, along).items())
     spread = ticks[-1][0] / ticks[0][0] if ticks[0][0] > 0 else 1
     notes = [
         f"{label(axis)}s agree within {within:g} {y.unit}".rstrip() + "; their mean" for axis in pool if axis in axes
     ]
-    repeated = [axis for axis in _POOLED if axis in axes]
     notes += [f"mean over {label(axis)}, whisker: their range" for axis in repeated]
     notes += [f"{label(axis)} changes with {label(along)}" for axis in tied]
     notes += [*_absent(results, known, by, read), _shortened(panels, styles), left_out]
@@ -126,7 +127,7 @@ def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figur
     )
     categories = axis_values(known, by)[:16]
     found = []
-    for style, value in enumerate(axis_values(known, inner) if inner else [None], _first_style(inner)):
+    for style, value in enumerate(axis_values(known, inner) if inner else [None], first_style(inner)):
         members = [result for result in known if inner is None or getattr(result.cell, inner) == value]
         points = []
         for x, category in enumerate(categories):
@@ -205,7 +206,7 @@ def _series(
     results: Sequence[Result], along: str, by: str | None, styles: Sequence[object], read: Read
 ) -> tuple[Series, ...]:
     found = []
-    for style, value in enumerate(styles[:_MOST_SERIES], _first_style(by)):
+    for style, value in enumerate(styles[:_MOST_SERIES], first_style(by)):
         members: dict[float, list[Result]] = {}
         for result in results:
             position = position_of(result, along)
@@ -217,7 +218,7 @@ def _series(
     return tuple(found)
 
 
-def _first_style(axis: str | None) -> int:
+def first_style(axis: str | None) -> int:
     return 0 if axis == "backend" else _OTHER_STYLES
 
 
@@ -235,6 +236,20 @@ def _mean(x: float, results: Sequence[Result], read: Read) -> Point:
         ends = (fmean(low for low, _ in sure), fmean(high for _, high in sure)) if whole else None
     low, high = ends or (None, None)
     return Point(x=x, y=fmean(numbers), low=low, high=high, cells=cells, detail=f"mean of {len(cells)} cells")
+
+
+def _without_single_whiskers(panel: Panel) -> Panel:
+    """Take away whiskers of one repetition: beside ranges of several they would be read as such."""
+    return replace(
+        panel,
+        series=tuple(
+            replace(
+                each,
+                points=tuple(p if len(p.cells) > 1 else replace(p, low=None, high=None) for p in each.points),
+            )
+            for each in panel.series
+        ),
+    )
 
 
 def _largest(x: float, results: Sequence[Result], read: Read) -> Point:

@@ -205,8 +205,7 @@ def _row(line: Line) -> Row:
 
 def _origin(verdict: Verdict) -> str:
     """Say which cell measured a number, when and with which code."""
-    metric = verdict.printed.metric.partition(".")[0]
-    record = verdict.result.records.get(metric) or verdict.result.records.get("degraded")
+    record = verdict.result.records.get(verdict.metric)
     when = f", {record.started_at[:10]}, commit {record.commit[:10]}" if record else ""
     return f"cell {verdict.result.cell.id}, {counted(verdict.images, 'image')}{when}"
 

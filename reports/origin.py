@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from harness.store import StoredPlan
 
 
+_NOTHING = "nothing measured"
+
+
 def provenance(plan: StoredPlan, found: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """Yield the experiment, the days, the machines, the commits and the spec of these records."""
     days = sorted({record.started_at[:10] for record in found})
@@ -35,11 +38,11 @@ def again(results: Sequence[Result], store_name: str) -> Section:
     axes = ("task", *varying(results))
     store = shlex.quote(store_name)
     origins = [_origin(result) for result in results]
-    known = [origin for origin in origins if origin]
+    known = [origin for origin in origins if origin]  # what was not measured has none
     shared = {
         kind: text for kind, text in (known[0] if known else {}).items() if all(e.get(kind) == text for e in known)
     }
-    own = ["; ".join(text for kind, text in origin.items() if kind not in shared) for origin in origins]
+    own = ["; ".join(t for kind, t in each.items() if kind not in shared) if each else _NOTHING for each in origins]
     hint = "when, by which code and spec, where, and by which protocol images are judged"
     columns = (
         Column(label="cell", kind="cell"),
@@ -77,4 +80,6 @@ def _origin(result: Result) -> dict[str, str]:
         "on": [in_short(record.environment) for record in found],
         "protocol": [record.protocol for record in found if record.protocol],
     }
-    return {kind: f"{kind} {' and '.join(dict.fromkeys(texts))}" for kind, texts in kinds.items() if texts}
+    between = {"measured": " to "}
+    said = {kind: between.get(kind, " and ").join(dict.fromkeys(texts)) for kind, texts in kinds.items() if texts}
+    return {kind: f"{kind} {text}" for kind, text in said.items()}

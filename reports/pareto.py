@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from reports.curves import first_style
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.marks import Value
 from reports.paired import FEWEST_IMAGES, intervals
@@ -37,7 +38,7 @@ def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
         title = f"{y.label} against {x.label}"
         if where:
             title += f" ({in_words(members[0].cell, where)})"
-        found.append(_front(members, quality, cost, y=y, x=x, title=title))
+        found.append(_front(members, quality, cost, y=y, x=x, title=title, among=results))
     drawn = [figure for figure in found if figure is not None]
     yield from drawn[: _MOST_FRONTS - 1]
     if (left := len(drawn) - _MOST_FRONTS) >= 0:
@@ -45,7 +46,10 @@ def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
         yield replace(last, note=f"{last.note}; {left} more in the table alone") if left else last
 
 
-def _front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis, title: str) -> Figure | None:
+def _front(
+    results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis, title: str, among: Sequence[Result]
+) -> Figure | None:
+    """Draw one front; `among` are all results, of whom a series has the same style in every front."""
     left_out, quality, cost = unplaced(results, quality, cost), finite(quality), finite(cost)
     values = {each.cell.id: (quality(each), cost(each)) for each in results}
     both: dict[str, tuple[Value, Value]] = {
@@ -57,16 +61,18 @@ def _front(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
     axes = varying(known)
     by = "backend" if "backend" in axes else axes[-1]
     points = {each.cell.id: _point(each, both[each.cell.id], in_words(each.cell, axes)) for each in known}
+    styles = {value: style for style, value in enumerate(axis_values(among, by), first_style(by))}
+    values_here = axis_values(known, by)
     series = [
         Series(
             label=phrase(by, value),
-            style=style,
+            style=styles[value],
             line="none",
             points=tuple(points[each.cell.id] for each in known if getattr(each.cell, by) == value),
         )
-        for style, value in enumerate(axis_values(known, by)[:_MOST_SERIES])
+        for value in values_here[:_MOST_SERIES]
     ]
-    if (more := len(axis_values(known, by)) - _MOST_SERIES) > 0:
+    if (more := len(values_here) - _MOST_SERIES) > 0:
         left_out = "; ".join(filter(None, (left_out, f"{more} more series in the table alone")))
     best = _undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))

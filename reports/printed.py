@@ -67,6 +67,8 @@ class Verdict:
     """Of the rounded numbers."""
     reason: str = ""
     """Why there is no measurement."""
+    metric: str = ""
+    """Name of the metric whose record was read."""
 
     @property
     def words(self) -> str:
@@ -98,7 +100,7 @@ def judge(printed: Printed, result: Result) -> Verdict:
     if axes := [axis for axis in unlike(result.cell) if axis not in _HARMLESS]:
         reason = f"not comparable: measured with {in_words(result.cell, axes)}"
         return Verdict(printed=printed, result=result, kind="absent", reason=reason)
-    return _compared(printed, result, measurement)
+    return _compared(printed, result, measurement, metric)
 
 
 def judge_input(printed: Printed, result: Result) -> Verdict | None:
@@ -115,7 +117,7 @@ def judge_input(printed: Printed, result: Result) -> Verdict | None:
     measurement = result.measurement(_INPUT, f"{_INPUT}.{printed.metric}")
     if measurement is None or set(unlike(cell)) - _RESTORING or not _judged_as_an_output(result):
         return None
-    return _compared(printed, result, measurement)
+    return _compared(printed, result, measurement, _INPUT)
 
 
 def _judged_as_an_output(result: Result) -> bool:
@@ -126,7 +128,7 @@ def _judged_as_an_output(result: Result) -> bool:
     return record is not None and record.protocol == own.id == task.protocol(setting).id
 
 
-def _compared(printed: Printed, result: Result, measurement: Measurement) -> Verdict:
+def _compared(printed: Printed, result: Result, measurement: Measurement, metric: str) -> Verdict:
     mean = fmean(measurement.samples)
     if not math.isfinite(mean):
         why = "an image is restored perfectly" if mean > 0 else "no number"
@@ -139,7 +141,15 @@ def _compared(printed: Printed, result: Result, measurement: Measurement) -> Ver
     elif printed.within and abs(difference) <= Decimal(printed.within):
         kind = "within"
     images = len(measurement.samples)
-    return Verdict(printed=printed, result=result, kind=kind, measured=mean, images=images, difference=difference)
+    return Verdict(
+        printed=printed,
+        result=result,
+        kind=kind,
+        measured=mean,
+        images=images,
+        difference=difference,
+        metric=metric,
+    )
 
 
 def rounded(value: float, like: str) -> Decimal:

@@ -259,7 +259,7 @@ def _gain(result: Result) -> Value | str:
         return "the degraded input has other images"
     gains = [value - before[name] for name, value in pairs]
     if not all(map(math.isfinite, gains)):
-        return "an image is restored perfectly"
+        return "no number" if any(map(math.isnan, gains)) else "an image is restored perfectly"
     span = f"from {min(gains):+.2f} to {max(gains):+.2f} dB over {len(gains)} images"
     images = {name: gain for (name, _), gain in zip(pairs, gains, strict=True)}
     return Value(value=fmean(gains), detail=f"paired per image, {span}", images=images)
@@ -432,7 +432,7 @@ def _other(results: Sequence[Result], metric: str) -> list[Quantity]:
 
         return read
 
-    of_images = any(each.labels for result in results for each in result.measurements(metric))
+    by_image = any(each.labels for result in results for each in result.measurements(metric))
     return [
         Quantity(
             label=name,
@@ -440,7 +440,7 @@ def _other(results: Sequence[Result], metric: str) -> list[Quantity]:
             family=metric if len(units) > 1 else "",
             read=read_of(name),
             better=better,
-            rivals="judged alike" if of_images else "contenders",
+            rivals="judged alike" if by_image else "contenders",
         )
         for name, unit in (units or {metric: ""}).items()
     ]

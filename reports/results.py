@@ -149,11 +149,11 @@ def judged_on(result: Result) -> tuple[object, ...]:
 
 
 def number_text(value: float, form: str = "{:.2f}") -> str:
-    """Format a number for reading: a minus as typeset, none before a zero, and words for what is no number."""
+    """Format a number for reading: a minus as typeset, no sign before a zero, and words for what is no number."""
     if math.isnan(value):
         return "undefined"
     text = form.format(value).replace("-", "−").replace("inf", "∞")
-    return text.removeprefix("−") if math.isfinite(value) and not re.search("[1-9]", text) else text
+    return text.lstrip("−+") if math.isfinite(value) and not re.search("[1-9]", text) else text
 
 
 def label(axis: str) -> str:

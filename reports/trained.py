@@ -45,7 +45,9 @@ class Place:
         return {seed: _by_image(each) for seed, each in found.items() if each}
 
     def above_input(self) -> Scores:
-        """Return by seed and image how far PSNR lies above that of the degraded input, in dB."""
+        """Return by seed and image how far PSNR lies above that of the degraded input, in dB; as `means`."""
+        if self._several_protocols():
+            return {}
         found = {}
         for seed, scores in self.scores().items():
             measured = self.results[seed].measurement("degraded", "degraded.psnr")
@@ -55,17 +57,21 @@ class Place:
         return found
 
     def means(self, metric: str = METRIC) -> tuple[float, ...]:
-        """Return the mean over images of each seed that was measured."""
+        """Return the mean over images of each seed that was measured; none where protocols judged them apart."""
+        if self._several_protocols(metric):
+            return ()
         return tuple(fmean(scores.values()) for scores in self.scores(metric).values())
 
-    def protocols(self, metric: str = METRIC) -> set[str]:
-        """Return the protocols by which seeds were judged: means under two of them have no mean."""
-        found = (result.records.get(metric) for result in self.results.values() if result.measurements(metric))
-        return {record.protocol for record in found if record}
-
     def why_not(self, metric: str = METRIC) -> str:
-        """Return why no seed, or the first one without it, has this metric."""
+        """Return why no seed, or the first one without it, has this metric, or why seeds have no mean together."""
+        if several := self._several_protocols(metric):
+            return several
         return next((each.why_not(metric) for each in self.results.values() if not each.measurements(metric)), "")
+
+    def _several_protocols(self, metric: str = METRIC) -> str:
+        found = (result.records.get(metric) for result in self.results.values() if result.measurements(metric))
+        protocols = {record.protocol for record in found if record}
+        return f"several protocols: {', '.join(sorted(protocols))} have no mean" if len(protocols) > 1 else ""
 
     @property
     def shown(self) -> Result:

@@ -297,9 +297,6 @@ class _Story:
         if not means:
             why = place.why_not(metric)
             return Entry(text=brief(why), reason=why, cell=cell)
-        if len(protocols := place.protocols(metric)) > 1:
-            why = f"several protocols: {', '.join(sorted(protocols))} have no mean"
-            return Entry(text=brief(why), reason=why, cell=cell)
         each = ", ".join(_number(mean, digits) for mean in means)
         images = len(next(iter(place.scores(metric).values())))
         detail = f"mean over {counted(images, 'image')} and {counted(len(means), 'seed')}: {each}"

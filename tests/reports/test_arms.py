@@ -504,8 +504,9 @@ def test_seeds_that_two_protocols_judged_have_no_mean(make_record: Make, make_sw
         for seed in (0, 1)
     ]
     sweep = make_sweep(records)
-    psnr = row_of(build(sweep.records, sweep.plan).sections[0], "random")["PSNR"]
-    assert (psnr.value, psnr.reason) == (None, "several protocols: rgb-crop0, rgb-crop4 have no mean")
+    row = row_of(build(sweep.records, sweep.plan).sections[0], "random")
+    for entry in (row["PSNR"], row["sd"]):
+        assert (entry.value, entry.reason) == (None, "several protocols: rgb-crop0, rgb-crop4 have no mean")
 
 
 def test_figures_have_a_line_for_each_arm_and_one_at_zero_for_the_reference(page: Make) -> None:

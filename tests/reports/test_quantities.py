@@ -26,7 +26,7 @@ def test_the_kernel_that_a_library_chose_stands_beside_the_latency(make_record: 
     [
         (-1.234, "{:.2f}", "−1.23"),
         (-0.001, "{:.2f}", "0.00"),
-        (0.004, "{:+.2f}", "+0.00"),
+        (0.004, "{:+.2f}", "0.00"),
         (-1e-7, "{:.1e}", "−1.0e−07"),
         (3, "{:d}", "3"),
         (math.inf, "{:.2f}", "∞"),

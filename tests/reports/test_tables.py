@@ -106,6 +106,9 @@ def test_rows_are_kept_by_what_names_them_and_by_their_group(visit: Callable[...
     tab.get_by_label("backend").select_option(label="sdpa")
     assert cells(tab) == ["a2", "a4", "b2", "b3"]
     assert tab.locator(".tools output").inner_text() == "4 of 7 rows"
+    stop = tab.locator(f"{TABLE} td a[tabindex='0']")
+    assert stop.count() == 1
+    assert stop.is_visible(), "a filter leaves a stop for the Tab key"
     tab.get_by_label("window").select_option(label="16")
     assert cells(tab) == ["b2", "b3"]
     assert not tab.locator(f"{TABLE} .group", has_text="window 8").is_visible()

@@ -26,11 +26,12 @@ function inWords(link) {
 
 function explain(link) {
   const row = document.getElementById(link.getAttribute("href").slice(1));
-  if (!row) return false;
+  if (!row?.querySelector(".command")) return false;
   sheet.querySelector(".detail").textContent = link.dataset.detail ?? inWords(link);
   sheet.querySelector(".axes").textContent = row.cells[0].textContent + ": " + row.cells[1].textContent;
   const own = row.cells.length > 3 ? row.cells[2].textContent : "";
-  const shared = row.closest(".scroll").parentElement.querySelector(".note")?.textContent ?? "";
+  const note = row.closest(".scroll").parentElement.querySelector(".note")?.textContent ?? "";
+  const shared = own === "nothing measured" ? "" : note;
   sheet.querySelector(".origin").textContent = [own, shared].filter((part) => part).join("; ");
   sheet.querySelector(".command").textContent = row.querySelector(".command").textContent;
   sheet.hidden = false;
@@ -40,8 +41,10 @@ function explain(link) {
 // Arrows walk from number to number: one of a table's links is a stop of the Tab key, or there were hundreds.
 function walk(link, key) {
   const cell = link.closest("td"), row = cell.parentElement, rows = [...cell.closest("table").rows];
-  const cells = [...row.cells], fromEnd = cells.length - cell.cellIndex, at = rows.indexOf(row);
-  const inColumn = (each) => each.cells[each.cells.length - fromEnd];
+  const cells = [...row.cells], at = rows.indexOf(row);
+  const behind = (from) => from.reduce((sum, each) => sum + each.colSpan, 0);
+  const fromEnd = behind(cells.slice(cell.cellIndex));
+  const inColumn = ({ cells: [...each] }) => each.find((_, i) => behind(each.slice(i + 1)) < fromEnd && behind(each.slice(i)) >= fromEnd);
   const ahead = {
     ArrowRight: () => cells.slice(cell.cellIndex + 1),
     ArrowLeft: () => cells.slice(0, cell.cellIndex).reverse(),
@@ -158,11 +161,16 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") sheet.hidden = true;
-  else if (event.target.matches("td a:not(.id)") && walk(event.target, event.key)) event.preventDefault();
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.target.matches("td a:not(.id)") && walk(event.target, event.key)) event.preventDefault();
 });
+function addStop(table) {
+  const links = [...table.querySelectorAll("td a:not(.id)")], seen = links.filter((each) => !each.closest("tr").hidden);
+  links.forEach((each) => { each.tabIndex = each === seen[0] ? 0 : -1; });
+}
 document.querySelectorAll("table").forEach((table) => {
-  const first = table.querySelector("td a:not(.id)");
-  if (first) first.tabIndex = 0;
+  addStop(table);
+  table.addEventListener("shown", () => addStop(table));
 });
 document.querySelectorAll(".dictionary").forEach((figure) => {
   figure.querySelectorAll("input").forEach((input) => { input.disabled = false; });

@@ -21,9 +21,9 @@ function cellAt(row, column) {
 // Numbers as pages write them, with a true minus and thousands apart; what has no value comes last.
 function keyOf(row, column) {
   const cell = cellAt(row, column), text = cell.textContent.trim();
-  if (cell.classList.contains("reason") || text === "") return { missing: true };
+  if (cell.classList.contains("reason") || text === "" || text === "undefined") return { missing: true };
   const number = /^[-+]?(\d[\d,]*)?\.?\d+(e[-+]?\d+)?/i.exec(text.replace(/\u2212/g, "-"));
-  if (text === "\u221e") return { number: Infinity };
+  if (/^[+\u2212]?\u221e$/.test(text)) return { number: text.startsWith("\u2212") ? -Infinity : Infinity };
   return number ? { number: Number(number[0].replace(/,/g, "")), text } : { text };
 }
 
@@ -134,6 +134,7 @@ class SortableTable {
     const now = [...this.table.tBodies], wanted = plain ? this.merged : this.bodies;
     if (now[0] !== wanted[0]) now.forEach((body, b) => body.replaceWith(wanted[b]));
     if (this.told) this.told.textContent = this.kept.size ? `${left} of ${this.count} rows` : "";
+    this.table.dispatchEvent(new Event("shown"));
   }
 
   reset() {
