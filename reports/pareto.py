@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -18,12 +19,13 @@ _FRONT_STYLE = 7
 _MOST_CELLS = 120
 """Of more the marks would hide each other."""
 _MOST_SERIES = 7
-_MOST_FRONTS = 6
+_MOST_MARKS = 160
+"""Of all fronts together: more make a page large that nobody reads."""
 _WHISKERS = "whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions"
 
 
 def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Iterator[Figure]:
-    """Draw quality over cost, a figure for each set of images that cells are judged on, at most six.
+    """Draw quality over cost, a figure for each set of images that cells are judged on, as far as a page has room.
 
     None is drawn where fewer than three cells have both, or too many to be seen. Cells of one backend are a series. The
     whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no other
@@ -40,10 +42,12 @@ def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: 
             title += f" ({in_words(members[0].cell, where)})"
         found.append(_front(members, quality, cost, y=y, x=x, title=title, among=results))
     drawn = [figure for figure in found if figure is not None]
-    yield from drawn[: _MOST_FRONTS - 1]
-    if (left := len(drawn) - _MOST_FRONTS) >= 0:
-        last = drawn[_MOST_FRONTS - 1]
-        yield replace(last, note=f"{last.note}; {left} more in the table alone") if left else last
+    marks = accumulate(sum(len(each.points) for panel in figure.panels for each in panel.series) for figure in drawn)
+    shown = max(1, sum(number <= _MOST_MARKS for number in marks))
+    yield from drawn[: shown - 1]
+    if drawn:
+        last, left = drawn[:shown][-1], len(drawn) - shown
+        yield replace(last, note=f"{last.note}; {left} more in the table alone") if left > 0 else last
 
 
 def _front(
