@@ -135,8 +135,6 @@ class _Parts:
 
     def folded(self, node: Json) -> Json:
         """Return the tree with references in place of what occurs several times."""
-        if not isinstance(node, dict | list):
-            return node
         text = _text(node)
         name = _digest(text)
         if not _is_reference(node) and (len(text) < _SHORTEST or self._counts[name] < 2):
@@ -156,7 +154,10 @@ class _Parts:
 
 
 def _each(node: Json, change: Callable[[Json], Json]) -> Json:
-    return {key: change(value) for key, value in node.items()} if isinstance(node, dict) else list(map(change, node))
+    """Return an object or a list with the objects and lists in it changed; most of what it holds are numbers."""
+    if isinstance(node, dict):
+        return {key: change(value) if isinstance(value, dict | list) else value for key, value in node.items()}
+    return [change(value) if isinstance(value, dict | list) else value for value in node]
 
 
 def _is_reference(node: Json) -> bool:
@@ -169,16 +170,18 @@ def _unfolded(node: Json, parts: Mapping[str, Json]) -> Json:
 
 
 def _unfolded_inside(node: Json, parts: Mapping[str, Json]) -> Json:
-    return _each(node, lambda child: _unfolded(child, parts)) if isinstance(node, dict | list) else node
+    return _each(node, lambda child: _unfolded(child, parts))
 
 
 def _plain(value: Frozen) -> Json:
     """Return a value as JSON has it, which knows no infinity: pydantic reads `inf` and `nan` back as numbers."""
 
     def finite(node: Json) -> Json:
-        if isinstance(node, float) and not math.isfinite(node):
-            return str(node)
-        return _each(node, finite) if isinstance(node, dict | list) else node
+        if isinstance(node, dict):
+            return {key: finite(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return list(map(finite, node))
+        return str(node) if isinstance(node, float) and not math.isfinite(node) else node
 
     return finite(to_json(value))
 

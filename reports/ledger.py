@@ -92,16 +92,17 @@ def claims() -> tuple[Claim, ...]:
         for key, numbers in by_method.items()
         if key[-1] == "ssim" and len(numbers) >= _FEWEST and all(_PADDED.fullmatch(number) for number in numbers)
     }
-    return tuple(_claim(row, padded=_of_method(row) in padded) for row in rows)
+    chance = {_key(each): each.within for each in published()}
+    return tuple(_claim(row, chance, padded=_of_method(row) in padded) for row in rows)
 
 
 def _of_method(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in ("source", "dataset", "method", "metric"))
 
 
-def _claim(row: dict[str, str], *, padded: bool) -> Claim:
+def _claim(row: dict[str, str], chance: Mapping[tuple[str, ...], str], *, padded: bool) -> Claim:
+    """Return the claim of a row; `chance` says by how much a measurement may differ, as pixels are drawn."""
     named = {name: row[name] for name in row if name not in ("spec", "kind", "note")}
-    chance = {_key(each): each.within for each in published()}
     note = row["note"]
     if padded:
         named["printed"] = row["printed"][:-1]

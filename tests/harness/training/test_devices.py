@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.training import devices
+from harness.training.devices import WrongProcesses
 from harness.training.run import train
 from harness.training.spec import TrainingSpec
 
@@ -28,3 +29,15 @@ def test_the_card_tells_the_precision_that_was_decided(tiny: Callable[..., Train
     train(tiny("precision=auto", "steps=2"), tmp_path, resume=False, listener=lambda event: None)
     card = json.loads((tmp_path / "tiny.json").read_text())
     assert card["training"]["recipe"]["precision"] == devices.decided("auto")
+
+
+@pytest.mark.parametrize(("rank", "places"), [(0, range(2)), (1, range(2, 4))])
+def test_processes_share_a_batch_in_order_and_refuse_one_with_a_rest(
+    monkeypatch: pytest.MonkeyPatch, rank: int, places: range
+) -> None:
+    fabric = devices.connect("32-true")
+    monkeypatch.setattr(type(fabric), "world_size", 2)
+    monkeypatch.setattr(type(fabric), "global_rank", rank)
+    assert devices.share(4, fabric) == places
+    with pytest.raises(WrongProcesses, match="a batch of 3 patches cannot be shared by 2 processes; take a multiple"):
+        devices.share(3, fabric)
