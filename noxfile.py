@@ -18,6 +18,9 @@ nox.options.reuse_existing_virtualenvs = True
 FULL = Path(".nox/full").resolve()
 # Two busy threads on two busy cores wait for each other, ten times slower than one.
 THREADS = {"OMP_NUM_THREADS": "1"}
+# A file is one process's: its fixtures are made once, and each process of torch takes one thread and a GB.
+# In the order of folders the long files without many tests come early, and no process waits for the other's last.
+SHARED = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def full(session: nox.Session, extras: str = "") -> None:
@@ -46,16 +49,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """All tests, with branch coverage of the torch-free code. Arguments go to pytest."""
+    """All tests. Arguments go to pytest."""
     full(session, "[test]")
-    if session.posargs:
-        in_full(session, "pytest", *session.posargs)
-        return
+    in_full(session, "pytest", *(session.posargs or SHARED))
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """All tests, with branch coverage of the torch-free code, which takes them a third more time."""
+    full(session, "[test]")
     in_full(session, "coverage", "erase")
-    # A file is one process's: its fixtures are made once, and each process of torch takes one thread and a GB.
-    # In the order of folders the long files without many tests come early, and no process waits for the other's last.
-    share = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
-    in_full(session, "pytest", *share, "--cov", "--cov-report=")
+    in_full(session, "pytest", *SHARED, "--cov", "--cov-report=")
     in_full(session, "coverage", "report")
 
 

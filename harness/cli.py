@@ -532,6 +532,8 @@ def gate(
     from reports.publish import publish_certificates, publish_gate, publish_gate_summary
 
     with clear_errors(kept="nothing was written"):
+        if self_test is not None and seed is not None:
+            raise UsageError("--self-test draws an order for each of its runs: leave --seed out")
         if page is not None:
             typer.echo(publish_gate(page, out / f"{page.stem}.html" if out else None).resolve())
             return

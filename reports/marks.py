@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from reports.paired import FEWEST_IMAGES, intervals
 
@@ -22,8 +23,8 @@ class Value:
     low: float | None = None
     high: float | None = None
     detail: str = ""
-    images: Mapping[str, float] | None = None
-    """One number an image, where the value is their mean."""
+    images: Mapping[str, tuple[float, ...]] | None = None
+    """For each image its number with each seed, where the value is the mean of them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,14 @@ def marks(
     """Mark a column; each of `rivals` names the places among whom there is one best.
 
     Two cannot be told apart where they read the same, where their spreads overlap, or, for means over images, where
-    the 95 % interval of their differences image by image holds zero. Fewer than five images tell nothing apart, as they
-    give no verdict (`reports.paired`).
+    the 95 % interval of their differences image by image, and seed by seed, holds zero. Fewer than five images tell
+    nothing apart, as they give no verdict (`reports.paired`).
     """
     best: set[int] = set()
     second: set[int] = set()
     if better != "neither":
-        for group in rivals:
+        for places in rivals:
+            group = [i for i in places if not math.isnan(numbers[i].value)]
             first = _leaders(better, group, numbers, texts)
             if len(first) == len(group):
                 continue
@@ -62,6 +64,8 @@ def marks(
 
 def _leaders(better: Better, group: Sequence[int], numbers: Mapping[int, Value], texts: Mapping[int, str]) -> set[int]:
     """Return the best of a group and whoever cannot be told from it."""
+    if not group:
+        return set()
     pick = max if better == "higher" else min
     top = pick(group, key=lambda i: numbers[i].value)
     even = {i for i in group if texts[i] == texts[top] or _overlap(numbers[i], numbers[top])}
@@ -70,28 +74,35 @@ def _leaders(better: Better, group: Sequence[int], numbers: Mapping[int, Value],
 
 
 def _even_by_images(top: int, others: Iterable[int], numbers: Mapping[int, Value]) -> set[int]:
-    reference = numbers[top].images
-    if reference is None:
+    """Return who cannot be told from the best image by image; whoever saw other images or seeds cannot."""
+    if numbers[top].images is None:
         return set()
-    comparable, even = [], set()
+    reference = differences_of(numbers[top], numbers[top])
+    even, comparable, found = set(), [], []
     for i in others:
-        images = numbers[i].images
-        if images is None:
+        if numbers[i].images is None:
             continue
-        if (
-            images.keys() == reference.keys()
-            and len(images) >= FEWEST_IMAGES
-            and all(map(math.isfinite, images.values()))
-        ):
-            comparable.append(i)
-        else:
+        difference = differences_of(numbers[i], numbers[top])
+        if reference is None or difference is None or len(difference) < FEWEST_IMAGES:
             even.add(i)
-    names = list(reference)
-    if not comparable or not all(map(math.isfinite, reference.values())):
-        return even | set(comparable)
-    found = np.array([[(numbers[i].images or {})[name] - reference[name] for name in names] for i in comparable])
-    means, halves = intervals(found[..., None])
+        else:
+            comparable.append(i)
+            found.append(difference)
+    if not comparable:
+        return even
+    means, halves = intervals(np.array(found))
     return even | {i for i, mean, half in zip(comparable, means, halves, strict=True) if abs(mean) <= half}
+
+
+def differences_of(one: Value, other: Value) -> Float64[np.ndarray, "images seeds"] | None:
+    """Return the differences image by image and seed by seed; None for other images or seeds, and where one is not
+    finite."""
+    if one.images is None or other.images is None or one.images.keys() != other.images.keys():
+        return None
+    if any(len(values) != len(other.images[name]) for name, values in one.images.items()):
+        return None
+    first, second = (np.array([each[name] for name in one.images]) for each in (one.images, other.images))
+    return first - second if np.isfinite(first).all() and np.isfinite(second).all() else None
 
 
 def _overlap(one: Value, other: Value) -> bool:

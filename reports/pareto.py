@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.curves import first_style
 from reports.document import Axis, Figure, Panel, Point, Series
-from reports.marks import Value
+from reports.marks import Value, differences_of
 from reports.paired import FEWEST_IMAGES, intervals
 from reports.quantities import Read, finite, unplaced
 from reports.results import JUDGED, Result, axis_values, in_words, judged_on, phrase, varying
@@ -118,18 +118,12 @@ def against_best(results: Sequence[Result], read: Read) -> Read:
 
 
 def _halves(values: Mapping[str, Value], best: Value) -> dict[str, float]:
-    reference = best.images or {}
-    same = {
-        cell: value.images
-        for cell, value in values.items()
-        if value is not best and value.images is not None and value.images.keys() == reference.keys()
-    }
-    if len(reference) < FEWEST_IMAGES or not same:
+    found = {cell: differences_of(value, best) for cell, value in values.items() if value is not best}
+    known = {cell: each for cell, each in found.items() if each is not None and len(each) >= FEWEST_IMAGES}
+    if not known:
         return {}
-    found = np.array([[images[name] - reference[name] for name in reference] for images in same.values()])
-    with np.errstate(invalid="ignore"):
-        _, halves = intervals(found[..., None])
-    return {cell: float(half) for cell, half in zip(same, halves, strict=True) if np.isfinite(half)}
+    _, halves = intervals(np.array(list(known.values())))
+    return dict(zip(known, map(float, halves), strict=True))
 
 
 def _point(result: Result, both: tuple[Value, Value], words: str) -> Point:

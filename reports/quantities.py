@@ -243,8 +243,7 @@ def of_images(metric: str) -> Read:
         found = result.measurement(metric, metric)
         if found is None:
             return result.why_not(metric)
-        images = dict(zip(found.labels, found.samples, strict=False))
-        return Value(value=fmean(found.samples), detail=_over_images(found), images=images)
+        return Value(value=fmean(found.samples), detail=_over_images(found), images=_by_image(found))
 
     return read
 
@@ -261,8 +260,12 @@ def _gain(result: Result) -> Value | str:
     if not all(map(math.isfinite, gains)):
         return "no number" if any(map(math.isnan, gains)) else "an image is restored perfectly"
     span = f"from {min(gains):+.2f} to {max(gains):+.2f} dB over {len(gains)} images"
-    images = {name: gain for (name, _), gain in zip(pairs, gains, strict=True)}
+    images = {name: (gain,) for (name, _), gain in zip(pairs, gains, strict=True)}
     return Value(value=fmean(gains), detail=f"paired per image, {span}", images=images)
+
+
+def _by_image(found: Measurement) -> dict[str, tuple[float, ...]]:
+    return {name: (value,) for name, value in zip(found.labels, found.samples, strict=False)}
 
 
 def _over_images(found: Measurement) -> str:
@@ -427,7 +430,7 @@ def _other(results: Sequence[Result], metric: str) -> list[Quantity]:
             found = result.measurement(metric, name)
             if found is None:
                 return result.why_not(metric)
-            images = dict(zip(found.labels, found.samples, strict=True)) if found.labels else None
+            images = _by_image(found) if found.labels else None
             return Value(value=fmean(found.samples), detail=f"mean of {len(found.samples)} samples", images=images)
 
         return read

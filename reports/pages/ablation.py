@@ -74,6 +74,7 @@ from reports.results import (
     value_text,
     varying,
 )
+from reports.seeds import over_seeds
 from reports.traces import profiles
 
 if TYPE_CHECKING:
@@ -201,7 +202,8 @@ class _Story:
         blocks: list[Block] = [Facts(items=tuple(self._common()), inline=True)]
         blocks += self._pictures()
         numbers = quantities(self.results, self.baseline)
-        blocks += _tables(self.title, self.results, self.axes, numbers)
+        blocks += self._over_seeds(numbers)
+        blocks += _tables(f"What each cell of {self.title} measured", self.results, self.axes, numbers)
         if figures := tuple(self._figures()):
             blocks.append(Figures(figures=figures))
         blocks += dictionaries(self.results, self.artifact, anchor=self.anchor)
@@ -209,8 +211,16 @@ class _Story:
         blocks += profiles(self.results, self.axes, self.artifact)
         return Section(title=self.title, anchor=self.anchor, blocks=tuple(blocks))
 
+    def _over_seeds(self, numbers: Sequence[Quantity]) -> Iterator[Block]:
+        if "seed" in self.axes:
+            firsts, pooled = over_seeds(self.results, numbers)
+            axes = tuple(axis for axis in self.axes if axis != "seed")
+            seeds = counted(len(axis_values(self.results, "seed")), "seed")
+            if pooled:
+                yield from _tables(f"Means of {self.title} over {seeds}", firsts, axes, pooled)
+
     def _headline(self) -> str:
-        best = max(self.results, key=lambda result: mean_psnr(result) or -math.inf)
+        best = max(self.results, key=_rank)
         psnr = mean_psnr(best)
         if psnr is None:
             reasons = Counter(result.why_not("psnr") for result in self.results if "psnr" in result.records)
@@ -247,8 +257,7 @@ class _Story:
         pictured = [result for result in self.results if any(":" in role for role in result.artifacts())]
 
         def rank(result: Result) -> tuple[bool, float]:
-            restored = any(role.startswith("restored:") for role in result.artifacts())
-            return restored, mean_psnr(result) or 0.0
+            return any(role.startswith("restored:") for role in result.artifacts()), _rank(result)
 
         return max(pictured, key=rank, default=None)
 
@@ -355,13 +364,21 @@ class _Story:
         return Details(title=title, count=counted(len(names), "image"), blocks=(table,))
 
 
+def _rank(result: Result) -> float:
+    """Return the mean PSNR over images; what has none that is a number comes last."""
+    psnr = mean_psnr(result)
+    return -math.inf if psnr is None or math.isnan(psnr) else psnr
+
+
 def _gflop(result: Result) -> Value | str:
     found = result.measurement("flops", "flops.spent")
     return Value(value=found.samples[0] / 1e9) if found else result.why_not("flops")
 
 
-def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity]) -> Iterator[Block]:
-    """Yield the task's table; a long one is folded along its outer axes, columns and decimals kept."""
+def _tables(
+    caption: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity]
+) -> Iterator[Block]:
+    """Yield a task's table; a long one is folded along its outer axes, columns and decimals kept."""
     columns = [(quantity, entries(quantity, results)) for quantity in numbers]
     filled = [(quantity, column) for quantity, column in columns if any(entry.value is not None for entry in column)]
     empty = [(quantity, column) for quantity, column in columns if not any(e.value is not None for e in column)]
@@ -378,10 +395,10 @@ def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: 
         cell = Entry(text=result.cell.id, cell=result.cell.id)
         rows.append((result, Row(entries=(*names, *(column[i] for _, column in filled), cell))))
 
-    def table(caption: str, part: Sequence[tuple[Result, Row]], below: Sequence[str]) -> Table:
+    def table(title: str, part: Sequence[tuple[Result, Row]], below: Sequence[str]) -> Table:
         groups = groupby(part, key=lambda each: in_words(each[0].cell, below))
         return Table(
-            caption=caption,
+            caption=title,
             columns=heads,
             groups=tuple(Group(title=title, rows=tuple(row for _, row in members)) for title, members in groups),
             stubs=len(stubs),
@@ -391,12 +408,12 @@ def _tables(task: str, results: Sequence[Result], axes: Sequence[str], numbers: 
     notes = tuple(_empty_columns(empty))
     folds = _folds(results, outer)
     if folds == 0:
-        whole = table(f"What each cell of {task} measured", rows, outer)
+        whole = table(caption, rows, outer)
         yield replace(whole, notes=notes)
         return
     for i, (title, members) in enumerate(groupby(rows, key=lambda each: in_words(each[0].cell, outer[:folds]))):
         part = list(members)
-        inside = table(f"{task}, {title}", part, outer[folds:])
+        inside = table(f"{caption}: {title}", part, outer[folds:])
         yield Details(title=title, count=counted(len(part), "cell"), blocks=(inside,), open=i == 0)
     for note in notes:
         yield Text(text=note, tone="note")

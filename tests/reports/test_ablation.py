@@ -347,7 +347,8 @@ def test_thousands_of_cells_are_folded_along_their_outer_axes(
     document = make_sweep(records).document()
     tables = [each for each in blocks(section(document, "denoise").blocks) if isinstance(each, Table)]
     assert max(sum(len(group.rows) for group in table.groups) for table in tables) <= 60
-    assert sum(len(group.rows) for table in tables for group in table.groups) == len(records)
+    cells = [table for table in tables if table.caption.startswith("What each cell")]
+    assert sum(len(group.rows) for table in cells for group in table.groups) == len(records)
 
 
 def test_numbers_of_a_column_have_the_same_decimals(whole: Any) -> None:

@@ -12,10 +12,13 @@ from reports.marks import Marks, Value, marks
 IMAGES = [f"{n}.png" for n in range(8)]
 
 
-def quality(gain: float, spread: float = 0.01, seed: int = 0) -> Value:
-    """Return a mean over images that differ much from each other, and by `gain` from those of another value."""
+def quality(gain: float, spread: float = 0.01, seed: int = 0, of_seeds: tuple[float, ...] = (0.0,)) -> Value:
+    """Return a mean over images that differ much from each other, and by `gain` from those of another value.
+
+    Each of `of_seeds` is by how much all images of one seed lie higher.
+    """
     noise = np.random.default_rng(seed).normal(0, spread, len(IMAGES))
-    images = {name: 25.0 + n + gain + noise[n] for n, name in enumerate(IMAGES)}
+    images = {name: tuple(25.0 + n + gain + noise[n] + more for more in of_seeds) for n, name in enumerate(IMAGES)}
     return Value(value=float(np.mean(list(images.values()))), images=images)
 
 
@@ -42,22 +45,23 @@ def test_the_last_of_two_is_no_second() -> None:
 def test_nothing_stands_out_where_nothing_can_be_told_apart() -> None:
     nothing = Marks(best=frozenset(), second=frozenset())
     assert marked(quality(0.0, 0.5, 1), quality(0.1, 0.5, 2), quality(0.2, 0.5, 3)) == nothing
-    one_image = [Value(value=gain, images={"a.png": gain}) for gain in (20.0, 30.0, 40.0)]
+    one_image = [Value(value=gain, images={"a.png": (gain,)}) for gain in (20.0, 30.0, 40.0)]
     assert marked(*one_image) == nothing
     assert marked(Value(value=1.0), Value(value=2.0), better="neither") == nothing
 
 
 def test_restorations_that_differ_by_rounding_alone_read_the_same_and_are_the_same() -> None:
     best, twin = quality(1.0), quality(1.0)
-    close = Value(value=twin.value + 1e-7, images={name: value + 1e-7 for name, value in twin.images.items()})
+    images = {name: (value + 1e-7,) for name, (value,) in (twin.images or {}).items()}
+    close = Value(value=twin.value + 1e-7, images=images)
     assert marked(best, close, quality(0.0, seed=2)).best == frozenset({0, 1})
 
 
 def test_other_images_and_perfect_ones_tell_nothing() -> None:
     best, lower = quality(1.0, seed=1), quality(0.0, seed=2)
-    elsewhere = Value(value=10.0, images={f"other{name}": 10.0 for name in IMAGES})
+    elsewhere = Value(value=10.0, images={f"other{name}": (10.0,) for name in IMAGES})
     assert marked(best, lower, elsewhere).best == frozenset({0, 2})
-    perfect = Value(value=math.inf, images=dict.fromkeys(IMAGES, math.inf))
+    perfect = Value(value=math.inf, images=dict.fromkeys(IMAGES, (math.inf,)))
     assert marked(perfect, lower) == Marks(best=frozenset(), second=frozenset())
 
 
@@ -66,6 +70,20 @@ def test_four_images_tell_nothing_apart_as_they_give_no_verdict() -> None:
     few = [Value(value=each.value, images=dict(list((each.images or {}).items())[:4])) for each in values]
     assert marked(*values).best == frozenset({1})
     assert marked(*few) == Marks(best=frozenset(), second=frozenset())
+
+
+def test_seeds_that_disagree_tell_nothing_apart_however_sure_images_are() -> None:
+    sure = marked(quality(0.0, seed=1, of_seeds=(0.0, 0.0, 0.0)), quality(0.5, seed=2, of_seeds=(0.0, 0.01, -0.01)))
+    unsure = marked(quality(0.0, seed=1, of_seeds=(0.0, 0.0, 0.0)), quality(0.5, seed=2, of_seeds=(0.0, 0.9, -0.9)))
+    assert sure.best == frozenset({1})
+    assert unsure.best == frozenset()
+    assert marked(quality(0.0, seed=1), quality(0.5, seed=2, of_seeds=(0.0, 0.0))).best == frozenset()
+
+
+def test_what_is_no_number_is_neither_best_nor_in_its_way() -> None:
+    nothing = Value(value=math.nan, images=dict.fromkeys(IMAGES, (math.nan,)))
+    assert marked(nothing, quality(0.0, seed=1), quality(0.5, seed=2)).best == frozenset({2})
+    assert marked(nothing, nothing) == Marks(best=frozenset(), second=frozenset())
 
 
 def test_costs_are_told_apart_by_their_quartiles() -> None:

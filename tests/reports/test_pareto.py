@@ -48,7 +48,8 @@ def psnr(result: Result) -> Value | str:
     found = result.measurement("psnr")
     if found is None:
         return result.why_not("psnr")
-    return Value(value=float(np.mean(found.samples)), images=dict(zip(found.labels, found.samples, strict=True)))
+    images = {name: (value,) for name, value in zip(found.labels, found.samples, strict=True)}
+    return Value(value=float(np.mean(found.samples)), images=images)
 
 
 def gflop(result: Result) -> Value | str:

@@ -282,6 +282,13 @@ def test_the_command_writes_verdict_page_and_job_summary_and_annotates(
     assert "declared and not measured: broken" in (tmp_path / "summary.md").read_text()
 
 
+def test_a_self_test_takes_no_seed(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(cli.app, ["gate", "--self-test", str(tmp_path / "runs"), "--seed", "1"])
+    assert ran.exit_code == 2
+    assert "--self-test draws an order for each of its runs: leave --seed out" in ran.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_gates_wait_for_each_other(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom harness.gate.measure import device_lock\n"
