@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
@@ -10,6 +11,8 @@ from statistics import fmean, stdev
 from reports.marks import Value
 from reports.quantities import Quantity, Read
 from reports.results import AXES, Result, counted, number_text
+
+_DECIMALS = re.compile(r"\{:\+?\.(\d)f\}")
 
 
 def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[Sequence[Result], Sequence[Quantity]]:
@@ -33,7 +36,9 @@ def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[
             mean = f"{quantity.hint}; over {counted(len(seeds), 'seed')}: {', '.join(map(str, seeds))}"
             found.append(replace(quantity, hint=mean, read=_mean(values, quantity)))
             spread = "standard deviation of the seeds' means over images"
-            found.append(replace(quantity, label="sd", hint=spread, better="neither", form="", read=_deviation(values)))
+            form = _DECIMALS.sub(lambda found: f"{{:.{int(found[1]) + 1}f}}", quantity.form)
+            sd = replace(quantity, label="sd", hint=spread, better="neither", form=form, read=_deviation(values))
+            found.append(sd)
     return firsts, found
 
 

@@ -202,8 +202,7 @@ class _Story:
         blocks: list[Block] = [Facts(items=tuple(self._common()), inline=True)]
         blocks += self._pictures()
         numbers = quantities(self.results, self.baseline)
-        blocks += self._over_seeds(numbers)
-        blocks += _tables(f"What each cell of {self.title} measured", self.results, self.axes, numbers)
+        blocks += self._numbers(numbers)
         if figures := tuple(self._figures()):
             blocks.append(Figures(figures=figures))
         blocks += dictionaries(self.results, self.artifact, anchor=self.anchor)
@@ -211,13 +210,18 @@ class _Story:
         blocks += profiles(self.results, self.axes, self.artifact)
         return Section(title=self.title, anchor=self.anchor, blocks=tuple(blocks))
 
-    def _over_seeds(self, numbers: Sequence[Quantity]) -> Iterator[Block]:
-        if "seed" in self.axes:
-            firsts, pooled = over_seeds(self.results, numbers)
-            axes = tuple(axis for axis in self.axes if axis != "seed")
-            seeds = counted(len(axis_values(self.results, "seed")), "seed")
-            if pooled:
-                yield from _tables(f"Means of {self.title} over {seeds}", firsts, axes, pooled)
+    def _numbers(self, numbers: Sequence[Quantity]) -> Iterator[Block]:
+        """Yield the table of cells, folded behind that of means over seeds where there are any."""
+        cells = tuple(_tables(f"What each cell of {self.title} measured", self.results, self.axes, numbers))
+        firsts, pooled = over_seeds(self.results, numbers) if "seed" in self.axes else ((), ())
+        if not pooled:
+            yield from cells
+            return
+        axes = tuple(axis for axis in self.axes if axis != "seed")
+        seeds = counted(len(axis_values(self.results, "seed")), "seed")
+        said = f"Means over {seeds}; sd: standard deviation of the seeds' means. A row names the first seed's cell."
+        yield from _tables(f"Means of {self.title} over {seeds}", firsts, axes, pooled, said)
+        yield Details(title="Each seed", count=counted(len(self.results), "cell"), blocks=cells, open=True)
 
     def _headline(self) -> str:
         best = max(self.results, key=_rank)
@@ -376,7 +380,7 @@ def _gflop(result: Result) -> Value | str:
 
 
 def _tables(
-    caption: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity]
+    caption: str, results: Sequence[Result], axes: Sequence[str], numbers: Sequence[Quantity], *said: str
 ) -> Iterator[Block]:
     """Yield a task's table; a long one is folded along its outer axes, columns and decimals kept."""
     columns = [(quantity, entries(quantity, results)) for quantity in numbers]
@@ -405,7 +409,7 @@ def _tables(
             parts=tuple(label(axis) for axis in below),
         )
 
-    notes = tuple(_empty_columns(empty))
+    notes = (*said, *_empty_columns(empty))
     folds = _folds(results, outer)
     if folds == 0:
         whole = table(caption, rows, outer)

@@ -330,7 +330,7 @@ def _track(index: int, column: Column, entries: Sequence[Entry], letters: int) -
     if shape:
         rest = max(len(each.rest) for each in numbers)
         span, width = 2 if rest else 1, shape.width + rest
-        spec = f"S[table-format = {shape.format}]" + (r"@{\,}l" if rest else "")
+        spec = f"S[table-format = {shape.format}, group-digits = integer]" + (r"@{\,}l" if rest else "")
     elif column.kind == "number" or (texts and all(text.isdecimal() for text in texts)):
         spec = "r"
     elif longest > letters:

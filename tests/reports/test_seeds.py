@@ -41,7 +41,7 @@ def column(table: Table, label: str) -> list[Any]:
 
 
 def test_seeds_become_a_mean_and_a_deviation(scored: Make, make_sweep: Make) -> None:
-    shifts = {0: -0.3, 1: 0.0, 2: 0.3}
+    shifts = {0: -0.03, 1: 0.0, 2: 0.03}
     sweep = make_sweep([scored(k, seed, k / 8, shift) for k in (8, 16) for seed, shift in shifts.items()])
     found = tables(sweep)
     together, each = found["Means of denoise over 3 seeds"], found["What each cell of denoise measured"]
@@ -49,6 +49,7 @@ def test_seeds_become_a_mean_and_a_deviation(scored: Make, make_sweep: Make) -> 
     singles = np.reshape([entry.value for entry in column(each, "PSNR")], (3, 2))  # the seed is the outer axis
     assert [entry.value for entry in column(together, "PSNR")] == pytest.approx(singles.mean(axis=0))
     assert [entry.value for entry in column(together, "sd")] == pytest.approx(singles.std(axis=0, ddof=1))
+    assert {len(entry.text.partition(".")[2]) for entry in column(together, "sd")} == {3}
     assert [entry.best for entry in column(together, "PSNR")] == [False, True]
     ids = {record.cell.id for record in sweep.records.values() if record.cell.top_k == 8}
     assert all(cell in column(together, "PSNR")[0].detail for cell in ids)
