@@ -305,3 +305,59 @@ def test_a_picture_slides_over_the_first_of_its_scene(visit: Callable[..., Any],
     assert slider.locator("img").first.get_attribute("src") == shown
     tab.get_by_role("button", name="Slide over degraded").click()
     assert line.is_hidden()
+
+
+FAINT = """
+() => {
+    const channel = (x) => (x /= 255) <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+    const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const colour = parts(getComputedStyle(at).backgroundColor);
+            if (colour.length < 4 || colour[3] === 1) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const found = {};
+    for (const each of document.querySelectorAll("body *")) {
+        const own = [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (!own || !each.checkVisibility({ checkOpacity: true }) || each.closest("svg, script, style")) continue;
+        const [one, other] = [light(parts(getComputedStyle(each).color)), light(ground(each))].sort((a, b) => b - a);
+        const ratio = (one + 0.05) / (other + 0.05);
+        if (ratio < 4.5) found[each.tagName + "." + each.className] = ratio.toFixed(2);
+    }
+    return found;
+}
+"""
+"""Words whose contrast to what is behind them is below 4.5, which WCAG 2.2 asks of text (success criterion 1.4.3)."""
+
+
+@pytest.mark.parametrize(
+    ("media", "scheme"), [("screen", "light"), ("screen", "dark"), ("print", "light"), ("print", "dark")]
+)
+def test_every_word_stands_out_from_its_ground(visit: Callable[..., Any], page: str, media: str, scheme: str) -> None:
+    tab = visit(page)
+    tab.emulate_media(media=media, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert tab.evaluate(FAINT) == {}
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(20, 23, 26)") == ((media, scheme) == ("screen", "dark"))
+
+
+def test_faint_words_are_found(visit: Callable[..., Any], page: str) -> None:
+    tab = visit(page.replace("</head>", "<style>.kicker { color: #aaa; }</style></head>"))
+    assert tab.evaluate(FAINT).keys() == {"P.kicker"}
+
+
+def test_on_paper_the_whole_page_stands_and_nothing_to_press(visit: Callable[..., Any], page: str) -> None:
+    """A sheet of A4 within its margins is 718 pixels wide."""
+    tab = visit(page, 718)
+    folded = tab.locator("details:not([open])").count()
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert folded > 0
+    assert tab.locator("details:not([open])").count() == 0
+    assert tab.locator("nav:visible, .copy:visible, select:visible, input:visible, #sheet:visible").count() == 0
+    assert tab.locator("table:visible").count() == tab.locator("table").count() > 0
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 718
