@@ -17,7 +17,7 @@ from reports.results import JUDGED, Result, axis_values, in_words, judged_on, ph
 
 _FRONT_STYLE = 7
 _MOST_CELLS = 120
-"""Of more the marks would hide each other."""
+"""Of more the marks would hide each other: then those alone are drawn that no other beats."""
 _MOST_SERIES = 7
 _MOST_MARKS = 160
 """Of all fronts together: more make a page large that nobody reads."""
@@ -27,7 +27,7 @@ _WHISKERS = "whiskers: 95 % interval of the difference to the best, image by ima
 def fronts(results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis) -> Iterator[Figure]:
     """Draw quality over cost, a figure for each set of images that cells are judged on, as far as a page has room.
 
-    None is drawn where fewer than three cells have both, or too many to be seen. Cells of one backend are a series. The
+    None is drawn where fewer than three cells have both. Cells of one backend are a series. The
     whisker of quality is what `against_best` says, that of cost its quartiles. The line joins the cells that no other
     beats in both; it goes by the middle of each, whatever the whiskers say.
     """
@@ -60,10 +60,16 @@ def _front(
         cell: (high, low) for cell, (high, low) in values.items() if isinstance(high, Value) and isinstance(low, Value)
     }
     known = [each for each in results if each.cell.id in both]
-    if not 3 <= len(known) <= _MOST_CELLS:
+    if len(known) < 3:
         return None
+    if len(known) > _MOST_CELLS:
+        unbeaten = {point.cells for point in _undominated([_point(each, both[each.cell.id], "") for each in known])}
+        beaten = f"{len(known) - len(unbeaten)} cells that others beat are in the table alone"
+        left_out = "; ".join(filter(None, (left_out, beaten)))
+        known = [each for each in known if (each.cell.id,) in unbeaten]
     axes = varying(known)
-    by = "backend" if "backend" in axes else axes[-1]
+    few = (axis for axis in reversed(axes) if len(axis_values(known, axis)) <= _MOST_SERIES)
+    by = "backend" if "backend" in axes else next(few, "backend")
     points = {each.cell.id: _point(each, both[each.cell.id], in_words(each.cell, axes)) for each in known}
     styles = {value: style for style, value in enumerate(axis_values(among, by), first_style(by))}
     values_here = axis_values(known, by)

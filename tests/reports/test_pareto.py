@@ -99,6 +99,19 @@ def test_two_cells_make_no_front(result: Callable[..., Result]) -> None:
     assert list(fronts(results, psnr, latency_ms, y=DB, x=MS)) == []
 
 
+def test_of_many_cells_those_are_drawn_that_none_beats(result: Callable[..., Result]) -> None:
+    results = [result(k, min(k, 40) / 10, 1.0 + k) for k in range(1, 122)]
+    figure = drawn(results)
+    line, *series = figure.panels[0].series
+    shown = {point.cells for each in series for point in each.points}
+    assert shown == {point.cells for point in line.points}
+    assert 30 < len(shown) < 50
+    assert figure.note.endswith(f"{121 - len(shown)} cells that others beat are in the table alone")
+    assert "in the table alone" not in drawn(results[:120]).note
+    (alone,) = fronts([*results, result(500, 99.0, 0.1)], psnr, latency_ms, y=DB, x=MS)
+    assert [len(each.points) for each in alone.panels[0].series] == [1, 1]
+
+
 def test_what_is_judged_on_other_images_competes_with_nobody_here(result: Callable[..., Result]) -> None:
     """Less noise is no better network: each setting and each set has a front and a best of its own."""
     easy = [result(k, 9.0 + k / 50, float(k), setting="sigma=15") for k in (4, 8, 16)]
