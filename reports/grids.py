@@ -56,14 +56,18 @@ def _scene(
     chosen = sorted(best.values(), key=lambda each: _of(each.measurement("psnr", "psnr"), image) or 0.0)
     files = chosen[0].artifacts()
     pictures = [
-        _picture("ground truth", files.get(f"target:{image}", ""), None),
+        _picture("ground truth", chosen[0], files.get(f"target:{image}", ""), None),
         _picture(
-            "input", files.get(f"degraded:{image}", ""), _of(chosen[0].measurement("degraded", "degraded.psnr"), image)
+            "input",
+            chosen[0],
+            files.get(f"degraded:{image}", ""),
+            _of(chosen[0].measurement("degraded", "degraded.psnr"), image),
         ),
     ]
     pictures += [
         _picture(
             _called(each, names, with_weights=each.cell.model in several),
+            each,
             each.artifacts()[f"restored:{image}"],
             _of(each.measurement("psnr", "psnr"), image),
         )
@@ -73,8 +77,9 @@ def _scene(
     return Comparison(title=title, pictures=tuple(pictures), crop=busiest_box(content) if content else None)
 
 
-def _picture(role: str, file: str, psnr: float | None) -> Picture:
-    return Picture(role=role, artifact=file, caption="" if psnr is None else f"{number_text(psnr)} dB")
+def _picture(role: str, result: Result, file: str, psnr: float | None) -> Picture:
+    caption = "" if psnr is None else f"{number_text(psnr)} dB"
+    return Picture(role=role, artifact=file, caption=caption, cell=result.cell.id)
 
 
 def _called(result: Result, names: Names, *, with_weights: bool) -> str:

@@ -151,7 +151,10 @@ def publish_grids(
     plan: str = "",
     paper: Paper | None = None,
 ) -> list[Path]:
-    """Write an image as all methods of a plan restored it, a file for each task and setting; return their paths."""
+    """Write an image as all methods of a plan restored it, for each task and setting, with a CSV of the pictures.
+
+    Returns all paths.
+    """
     from reports.renderers import plots  # matplotlib, which no page needs
 
     if venue not in plots.VENUES:
@@ -166,12 +169,14 @@ def publish_grids(
         raise ReportError(f"no restored picture of '{image}' in {chosen.name}; {there}")
     written = []
     for title, scene in found.items():
-        path = folder / f"{_slug(chosen.name, title, image)}.{form}"
+        name = _slug(chosen.name, title, image)
         try:
-            _write(path, plots.draw_grid(scene, _artifact(store), form=form, venue=plots.VENUES[venue], wide=wide))
+            drawn = plots.draw_grid(scene, _artifact(store), form=form, venue=plots.VENUES[venue], wide=wide)
         except ValueError as error:
             raise ReportError(str(error)) from None
-        written.append(path)
+        _write(folder / f"{name}.{form}", drawn)
+        _write(folder / f"{name}.csv", plots.grid_csv(scene))
+        written += [folder / f"{name}.{end}" for end in (form, "csv")]
     return written
 
 

@@ -153,6 +153,21 @@ def draw_grid(
     return file.getvalue()
 
 
+def grid_csv(scene: Comparison) -> str:
+    """Return the pictures of a grid, a row each: what stands below it, its cell and file, and the detail.
+
+    The detail's edges are shares of the picture's width and height; it is all of it where no other was chosen.
+    """
+    file = StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(("picture", "PSNR", "cell", "file", "left", "top", "right", "bottom"))
+    box = scene.crop or Box(left=0.0, top=0.0, right=1.0, bottom=1.0)
+    where = (repr(box.left), repr(box.top), repr(box.right), repr(box.bottom))
+    for each in scene.pictures:
+        rows.writerow((each.role, each.caption, each.cell, each.artifact, *where))
+    return file.getvalue()
+
+
 def _folded(name: str, inches: float) -> str:
     """Return a name that is too long for its place in two lines, if it has parts."""
     head, slash, tail = name.partition("/" if "/" in name else ", ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,8 @@ def test_a_lost_picture_is_drawn_as_missing_and_a_lost_scene_is_an_error(methods
         plots.draw_grid(scene, lambda name: b"", form="pdf", venue=VENUES["ieee"])
 
 
-def test_an_image_that_nobody_restored_is_named_with_those_that_are(methods: Sweep, tmp_path: Path) -> None:
+@pytest.fixture
+def store(methods: Sweep, tmp_path: Path) -> Any:
     class Store:
         folder = artifacts = tmp_path
 
@@ -92,5 +95,23 @@ def test_an_image_that_nobody_restored_is_named_with_those_that_are(methods: Swe
         def inputs(self) -> list[Any]:
             return []
 
+    for name, content in methods.files.items():
+        (tmp_path / name).write_bytes(content)
+    return Store()
+
+
+def test_a_grid_has_a_table_of_its_pictures(methods: Sweep, store: Any, tmp_path: Path) -> None:
+    grid, table = publish_grids(store, tmp_path / "out", image="camera", form="svg", venue="cvpr")
+    assert grid.with_suffix(".csv") == table
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["picture"] for row in rows][2:] == ["semanir/small, two", "dncnn/S", "semanir/small, one"]
+    cells = {record.cell.id: record.cell for record in methods.records.values()}
+    assert [cells[row["cell"]].weights for row in rows][2:] == ["two", "shipped", "one"]
+    assert all(row["file"] in methods.files for row in rows)
+    assert all(row["PSNR"] in grid.read_text() for row in rows[1:])
+    assert len({(row["left"], row["top"], row["right"], row["bottom"]) for row in rows}) == 1
+
+
+def test_an_image_that_nobody_restored_is_named_with_those_that_are(store: Any, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="no restored picture of 'barbara' in example; there are: chelsea, camera"):
-        publish_grids(Store(), tmp_path, image="barbara", form="pdf", venue="cvpr")
+        publish_grids(store, tmp_path, image="barbara", form="pdf", venue="cvpr")
