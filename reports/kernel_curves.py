@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness.contest.interval import median_interval
 from harness.contest.names import Kind
+from reports.contests import Contest
 from reports.document import Axis, Figure, Panel, Point, Series
-
-if TYPE_CHECKING:
-    from reports.pages.kernels import Contest
 
 SHARE = 1 / 4
 """Of the keys of a window: against N, each N stands with the k that is nearest to it."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from harness.catalogs import BACKENDS
 from harness.contest.interval import median_interval
-from harness.contest.names import FLOOR, SIZES, Kind, Name, parse, reasons
-from harness.record import Cell, Frozen, Measured, Measurement, Record
+from harness.contest.names import FLOOR, Kind
+from harness.record import Measured, Measurement, Record
+from reports.contests import QUANTITIES, Contest
 from reports.document import (
     Badge,
     Block,
@@ -33,179 +30,20 @@ from reports.document import (
     Text,
 )
 from reports.kernel_curves import against_k, against_tokens
-from reports.machines import in_short
+from reports.kernel_goals import MEASURES, Goal, goals
 from reports.origin import again, provenance
 from reports.quantities import brief
-from reports.results import Result, arrange, axis_values, counted, gather, listed, reason, state
-from semanir.attention.problem import ITEM_BYTES, Flops, Problem
+from reports.results import arrange, axis_values, counted, gather, listed, reason, state
 
 if TYPE_CHECKING:
     from harness.store import StoredPlan
 
-GOALS = Path(__file__).parents[1] / "goals" / "kernels.csv"
 WORKLOAD_TOKENS = 921_600
 """The figures to reach are for as many tokens as an image of 1280 x 720 has."""
 NOT_MEASURED = "not measured"
 
-_QUANTITIES: Mapping[str, tuple[str, str, str]] = {
-    "forward": ("kernels", "forward", "one attention layer without gradients"),
-    "backward": ("kernels", "backward", "gradients of q, k and v, after an untimed forward"),
-    "bias.forward": ("kernels_bias", "forward with position bias", "a table entry is added to every score"),
-    "bias.backward": ("kernels_bias", "backward with position bias", "gradients of q, k and v"),
-    "bias.backward_with_table": (
-        "kernels_bias",
-        "backward with position bias and its table",
-        "gradients of q, k, v and the table: what it takes more than the one above is the table's share",
-    ),
-    "sparse.forward": ("kernels_sparse", "forward, sparse weighting", "softmax and squared ReLU, as AST"),
-    "sparse.backward": ("kernels_sparse", "backward, sparse weighting", "gradients of q, k and v"),
-    "selection": ("selection", "selection", "scores of all pairs and the k best of each row, by who selects"),
-    "dictionary": ("selection", "dictionary", "selection and the packings that a backend's forward reads"),
-}
-"""Per quantity the metric that measures it, its title and what it is."""
 _MOVED = {"forward": 1, "backward": 2}
 """Bytes that must be moved, in floors: q, k, v and the output; their gradients beside them."""
-
-
-Measure = Literal["ms", "times faster", "share of memory", "times"]
-_MEASURES: Mapping[Measure, tuple[str, str]] = {
-    "ms": ("Time of a call, ms", "{:.2f}"),
-    "times faster": ("Times faster than a rival in the same contest", "{:.2f}"),
-    "share of memory": ("Peak above inputs and results, as a share of q, k, v and the output", "{:.1%}"),
-    "times": ("Time, as a multiple of another quantity's on the same workload", "{:.2f}"),
-}
-"""Per measure of a figure to reach what it is, and its format."""
-
-
-class Goal(Frozen):
-    """A figure that was set as the aim, before anything was measured."""
-
-    quantity: str
-    tokens: int
-    dtype: str
-    measure: Measure
-    over: str
-    """The rival, of `times faster`; the other quantity, of `times`; empty for the rest."""
-    limit: float
-    """The least that reaches it, of `times faster`; the most, of the rest."""
-
-    @property
-    def metric(self) -> str:
-        """The metric that measures it."""
-        return _QUANTITIES[self.quantity][0]
-
-    @property
-    def compared_with(self) -> str:
-        """What it is divided by, for reading."""
-        return _QUANTITIES[self.over][1] if self.measure == "times" else self.over
-
-    def samples(self, backend: str) -> tuple[Name, ...]:
-        """Return the samples that it is read from: one series, or the dividend and the divisor."""
-        own = Name(self.quantity, "hot", backend)
-        match self.measure:
-            case "ms":
-                return (own,)
-            case "times faster":
-                return replace(own, contender=self.over), own
-            case "share of memory":
-                return (replace(own, kind="memory"),)
-            case "times":
-                return own, replace(own, quantity=self.over)
-
-    def worst(self, found: Iterable[tuple[float, Cell]]) -> tuple[float, Cell]:
-        """Return the number that decides, with its cell."""
-        choose = min if self.measure == "times faster" else max
-        return choose(found, key=lambda pair: pair[0])
-
-    def verdict(self, number: float) -> str:
-        """Say whether a number reaches it, and else by which part of the limit it does not."""
-        off = number / self.limit - 1
-        missed = off < 0 if self.measure == "times faster" else off > 0
-        return f"missed by {abs(off):.1%}" if missed else "reached"
-
-
-@cache
-def goals() -> tuple[Goal, ...]:
-    """Read the figures to reach."""
-    with GOALS.open(encoding="utf-8", newline="") as file:
-        return tuple(Goal.model_validate(row) for row in csv.DictReader(file))
-
-
-@dataclass(frozen=True, eq=False)
-class Contest:
-    """What the records of one cell say, by quantity, kind and contender."""
-
-    result: Result
-
-    @cached_property
-    def samples(self) -> Mapping[Name, Measurement]:
-        """Every measurement that belongs to a contender."""
-        found = [each for metric in self.result.records for each in self.result.measurements(metric)]
-        return {name: each for each in found if (name := parse(each.name)) is not None}
-
-    @cached_property
-    def sizes(self) -> Mapping[str, int]:
-        """The sizes of the workload; empty where nothing was measured."""
-        named = {each.name: each for metric in self.result.records for each in self.result.measurements(metric)}
-        return {size: int(named[f"workload.{size}"].samples[0]) for size in SIZES if f"workload.{size}" in named}
-
-    @cached_property
-    def absences(self) -> Mapping[tuple[str, str], str]:
-        """Why contenders have no times."""
-        outcomes = [record.outcome for record in self.result.records.values() if record]
-        notes = [note for outcome in outcomes if isinstance(outcome, Measured) for note in outcome.notes]
-        return reasons(tuple(notes))
-
-    @property
-    def machine(self) -> str:
-        """The machine in short, which tables do not mix; empty where nothing was measured."""
-        found = (record for record in self.result.records.values() if record and isinstance(record.outcome, Measured))
-        return next((in_short(record.environment) for record in found), "")
-
-    @property
-    def tokens(self) -> int:
-        """N of its windows."""
-        return (self.result.cell.window or 0) ** 2
-
-    def of(self, quantity: str, kind: Kind, contender: str) -> Measurement | None:
-        """Return the samples of a contender."""
-        return self.samples.get(Name(quantity, kind, contender))
-
-    def contenders(self, quantity: str) -> list[str]:
-        """Return everybody who was tried."""
-        tried = [name.contender for name in self.samples if name.quantity == quantity]
-        return [*tried, *(contender for of, contender in self.absences if of == quantity)]
-
-    def why_not(self, quantity: str, contender: str) -> str:
-        """Return why there is no number."""
-        metric = _QUANTITIES[quantity][0]
-        return self.absences.get((quantity, contender)) or self.result.why_not(metric)
-
-    def flops(self, quantity: str, contender: str) -> Flops | None:
-        """Count a forward by the formula of the backend; None for other quantities and without sizes."""
-        prefix, _, last = quantity.rpartition(".")
-        if last != "forward" or contender not in BACKENDS or not self.sizes:
-            return None
-        sizes, cell = self.sizes, self.result.cell
-        problem = Problem(
-            device=cell.device,
-            dtype=cell.dtype,
-            windows=sizes["windows"],
-            heads=sizes["heads"],
-            tokens=sizes["tokens"],
-            top_k=sizes["top_k"],
-            head_dim=sizes["head_dim"],
-            kept_pairs=sizes["windows"] * sizes["tokens"] * sizes["top_k"],
-            has_bias=prefix == "bias",
-            weighting="sparse" if prefix == "sparse" else "softmax",
-        )
-        return BACKENDS[contender].flops(problem)
-
-    def moved_bytes(self) -> int:
-        """Return what q, k, v and the output hold together."""
-        sizes = self.sizes
-        tensor = sizes["windows"] * sizes["heads"] * sizes["tokens"] * sizes["head_dim"]
-        return 4 * tensor * ITEM_BYTES[self.result.cell.dtype]
 
 
 def build(
@@ -226,7 +64,7 @@ def build(
     found = [record for result in results for record in result.records.values() if record]
     counts = Counter(state(record) for result in results for record in result.records.values())
     sections = [Section(title="Figures to reach", anchor="goals", blocks=(_goal_table(contests),))]
-    everybody = sorted({name for each in contests for quantity in _QUANTITIES for name in each.contenders(quantity)})
+    everybody = sorted({name for each in contests for quantity in QUANTITIES for name in each.contenders(quantity)})
     machines = list(dict.fromkeys(each.machine for each in contests if each.sizes))
     for machine in machines:
         of_machine = [each for each in contests if each.machine in (machine, "")]
@@ -237,7 +75,7 @@ def build(
                 sections.append(_section(of_window, baseline, everybody, where))
         along = (
             tuple(against_tokens(of_machine, quantity, title, everybody))
-            for quantity, (_, title, _) in _QUANTITIES.items()
+            for quantity, (_, title, _) in QUANTITIES.items()
         )
         if figures := tuple(Figures(figures=found) for found in along if found):
             sections.append(_placed("Against N", "against-n", where, figures))
@@ -316,15 +154,15 @@ def _goal_table(contests: Sequence[Contest]) -> Table:
     )
     groups = tuple(
         Group(title=title, rows=tuple(_goal_row(goal, contests) for goal in goals() if goal.measure == measure))
-        for measure, (title, _) in _MEASURES.items()
+        for measure, (title, _) in MEASURES.items()
     )
     return Table(caption="Figures to reach, on one data-centre GPU", columns=columns, groups=groups, stubs=2)
 
 
 def _goal_row(goal: Goal, contests: Sequence[Contest]) -> Row:
-    _, form = _MEASURES[goal.measure]
+    _, form = MEASURES[goal.measure]
     head = (
-        Entry(text=_QUANTITIES[goal.quantity][1]),
+        Entry(text=QUANTITIES[goal.quantity][1]),
         Entry(text=goal.compared_with),
         Entry(text=str(goal.tokens), value=goal.tokens),
         Entry(text=goal.dtype),
@@ -381,7 +219,7 @@ def _read(goal: Goal, contest: Contest) -> float | str:
 
 def _section(contests: Sequence[Contest], baseline: str | None, everybody: Sequence[str], where: str) -> Section:
     blocks: list[Block] = []
-    for quantity, (metric, title, hint) in _QUANTITIES.items():
+    for quantity, (metric, title, hint) in QUANTITIES.items():
         asked = [each for each in contests if metric in each.result.records]
         if not asked:
             continue
@@ -569,7 +407,7 @@ def _absences(contests: Sequence[Contest]) -> Iterator[Block]:
     rows = tuple(
         Row(
             entries=(
-                Entry(text=_QUANTITIES[what][1] if what in _QUANTITIES else what),
+                Entry(text=QUANTITIES[what][1] if what in QUANTITIES else what),
                 Entry(text=who),
                 Entry(text=why),
                 Entry(text=str(count)),

@@ -9,8 +9,9 @@ from harness.catalogs import BACKENDS
 from harness.contest.names import QUANTITIES, absence
 from harness.record import Cell, Measured, Measurement, Skipped
 from reports.document import Details, Document, Entry, Figure, Figures, Section, Table
+from reports.kernel_goals import Goal, goals
 from reports.pages import kernels
-from reports.pages.kernels import Goal, build, goals
+from reports.pages.kernels import build
 from reports.renderers import html, markdown
 from tests.reports.conftest import MACHINE
 
