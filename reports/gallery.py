@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.document import Block, Card, Cards, Document, Facts, Figure, Figures, Link, Links, Section, Text, blocks_of
+from reports.document import (
+    Block,
+    Card,
+    Cards,
+    Details,
+    Document,
+    Facts,
+    Figure,
+    Figures,
+    Links,
+    Section,
+    Text,
+    blocks_of,
+)
+from reports.results import counted
 
 _MOST_FIGURES = 3
 
@@ -18,8 +32,10 @@ class Exhibit:
     document: Document
     answer: str
     """What was found, in words; empty where nobody wrote it yet."""
-    files: tuple[tuple[str, str], ...]
-    """What a file is, and where it lies, relative to the gallery."""
+    files: Links
+    """The page and its tables, relative to the gallery."""
+    figures: tuple[Links, ...]
+    """For each figure its drawing, data and caption."""
 
 
 def build(exhibits: Sequence[Exhibit]) -> Document:
@@ -47,7 +63,10 @@ def build(exhibits: Sequence[Exhibit]) -> Document:
 def _blocks(exhibit: Exhibit) -> list[Block]:
     blocks: list[Block] = [Text(text=text) for text in (exhibit.document.title, exhibit.answer) if text]
     blocks += [block for block in exhibit.document.lead if isinstance(block, Facts)][:1]
-    blocks.append(Links(links=tuple(Link(text=text, href=href) for text, href in exhibit.files)))
+    blocks.append(exhibit.files)
+    if exhibit.figures:
+        count = counted(len(exhibit.figures), "figure")
+        blocks.append(Details(title="For a paper, with data and caption", count=count, blocks=exhibit.figures))
     found = [block.figures for _, block in blocks_of(exhibit.document) if isinstance(block, Figures)]
     if figures := [_without_links(figure) for each in found for figure in each]:
         blocks.append(Figures(figures=tuple(figures[:_MOST_FIGURES])))

@@ -22,7 +22,7 @@ from reports import comparison, gallery, grids, ledger
 from reports import gate as gate_page
 from reports import restored as restored_page
 from reports.comparison import Side
-from reports.document import Document, Figure, Figures, Text, blocks_of
+from reports.document import Document, Figure, Figures, Link, Links, Text, blocks_of
 from reports.gallery import Exhibit
 from reports.inputs import with_mismatches
 from reports.names import renamed_figure
@@ -210,15 +210,23 @@ def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], 
         own = folder / name
         document = _document(store, store_name=os.path.relpath(file))
         _write(own / "page.html", html.render(document, artifact=_artifact(store)))
-        made = [("page", f"{name}/page.html")]
+        made = [("page", own / "page.html")]
         if latex.has_tables(document):
-            publish(store, own / "tables.tex")
-            publish(store, own / "tables.md")
-            made += [("tables, LaTeX", f"{name}/tables.tex"), ("tables, Markdown", f"{name}/tables.md")]
+            made += [("tables, LaTeX", own / "tables.tex"), ("tables, Markdown", own / "tables.md")]
+            for _, path in made[1:]:
+                publish(store, path)
+        drawn: dict[str, list[tuple[str, Path]]] = {}
         if any(isinstance(block, Figures) for _, block in blocks_of(document)):
             for path in publish_figures(store, own / "figures", form="pdf", venue="cvpr"):
-                made.append((path.name, path.relative_to(folder).as_posix()))
-        exhibits.append(Exhibit(name=name, document=document, answer=_answer_beside(file), files=tuple(made)))
+                figure = path.stem.removeprefix(f"{_slug(name)}-")
+                kind = {".csv": "data", ".txt": "caption"}.get(path.suffix, figure)
+                drawn.setdefault(figure, []).append((kind, path))
+        files, *figures = (
+            Links(links=tuple(Link(text=text, href=path.relative_to(folder).as_posix()) for text, path in each))
+            for each in (made, *drawn.values())
+        )
+        answer = _answer_beside(file)
+        exhibits.append(Exhibit(name=name, document=document, answer=answer, files=files, figures=tuple(figures)))
     index = folder / "index.html"
     _write(index, html.render(gallery.build(exhibits), artifact=lambda name: b""))
     return index
