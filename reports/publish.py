@@ -270,7 +270,7 @@ def publish_below_marker(
 ) -> Path:
     """Put the tables of a plan in the place of whatever stands below the marker of a README, and return its path."""
     above = _above_marker(readme, session="answers")
-    _write(readme, above + markdown.render(_document(store, page=page, plan=plan, baseline=baseline)))
+    _write(readme, above + markdown.render(_document(store, page=page, plan=plan, baseline=baseline), folded=False))
     return readme
 
 
@@ -309,14 +309,14 @@ def publish_gate(verdict: Path, out: Path | None = None) -> Path:
 def publish_gate_summary(found: GateDocument, into: Path) -> Path:
     """Append a verdict as Markdown to a file, as GitHub wants the summary of a job, and return the file's path."""
     with into.open("a", encoding="utf-8") as file:
-        file.write(markdown.render(gate_page.build(found), titled=True))
+        file.write(markdown.render(gate_page.build(found), titled=True, folded=False))
     return into
 
 
 def publish_certificates(found: Sequence[Certificate], readme: Path) -> Path:
     """Put the tables of certificates in the place of whatever stands below the marker of a README."""
     above = _above_marker(readme, session="certificate")
-    _write(readme, above + markdown.render(gate_page.build_certificates(found)))
+    _write(readme, above + markdown.render(gate_page.build_certificates(found), folded=False))
     return readme
 
 

@@ -1,28 +1,37 @@
-"""A document as Markdown, for a README: words and tables alone, without figures, pictures and what is folded."""
+"""A document as Markdown: words and tables alone, without figures and pictures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from reports.document import Block, Column, Document, Entry, Facts, Table, Text
+from reports.document import Block, Code, Column, Details, Document, Entry, Facts, Table, Text
 
 
-def render(document: Document, *, titled: bool = False) -> str:
+def render(document: Document, *, titled: bool = False, folded: bool = True) -> str:
     """Return the lead and the sections that hold words or tables, as headings of the second level with tables.
 
-    The title is left out unless it is asked for: the file that this becomes a part of has its own.
+    A file that this becomes a part of has a title of its own, and no room for what a page folds: both can be left out.
     """
     parts = [f"# {_escaped(document.title)}"] if titled else []
-    parts += _blocks(document.lead)
+    parts += _blocks(document.lead, 3 if folded else 0)
     for section in document.sections:
-        if blocks := [*_blocks(section.blocks)]:
+        if blocks := [*_blocks(section.blocks, 3 if folded else 0)]:
             parts += [f"## {_escaped(section.title)}", *blocks]
     return "\n\n".join(parts) + "\n"
 
 
-def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
+def _blocks(blocks: Iterable[Block], level: int) -> Iterator[str]:
+    """Yield blocks; what is folded under headings of `level` and below, or not at all where that is 0."""
     for block in blocks:
         match block:
+            case Details() if level and (inside := [*_blocks(block.blocks, level + 1)]):
+                count = f" ({_escaped(block.count)})" if block.count else ""
+                yield f"{'#' * level} {_escaped(block.title)}{count}"
+                yield from inside
+            case Code() if level:
+                fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
+                yield f"{fence}\n{block.text.rstrip()}\n{fence}"
             case Text(text=text):
                 yield _escaped(text)
             case Facts(items=items):
@@ -38,8 +47,11 @@ def _table(table: Table) -> Iterator[str]:
     for group in table.groups:
         if group.title:
             yield f"**{_escaped(group.title)}**"
-        rows = [[_escaped(_entry(entry)) for entry in row.entries] for row in group.rows]
+        rows = [[_entry(entry) for entry in row.entries] for row in group.rows]
         yield "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows))
+    found = [entry for group in table.groups for row in group.rows for entry in row.entries if entry.value is not None]
+    if any(entry.best for entry in found):
+        yield f"Best in bold{', second underlined' if any(entry.second for entry in found) else ''}."
     for note in table.notes:
         yield _escaped(note)
 
@@ -50,7 +62,9 @@ def _head(column: Column) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    return entry.text or entry.reason
+    """Return the number, the best bold and the second underlined, or why there is none."""
+    text = _escaped(entry.text or entry.reason)
+    return f"**{text}**" if entry.best else f"<ins>{text}</ins>" if entry.second else text
 
 
 def _escaped(text: str) -> str:

@@ -313,7 +313,7 @@ def test_a_job_summary_begins_with_the_outcome_and_keeps_what_others_wrote(slow:
     summary.write_text("# Another step\n\n")
     text = publish_gate_summary(verdict, summary).read_text()
     assert text.startswith("# Another step\n\n# Regression gate: fail\n\nslower: sdpa-forward\n\n- base: ")
-    assert "| sdpa-forward | SLOWER | " in text
+    assert "| sdpa-forward | **SLOWER** | " in text
     assert "| mask-forward | 1.1 | EXPIRED on 2026-11-01 | it was \\| worth it |" in text
     assert "\n\n\n" not in text
 
