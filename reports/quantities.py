@@ -268,6 +268,16 @@ def _by_image(found: Measurement) -> dict[str, tuple[float, ...]]:
     return {name: (value,) for name, value in zip(found.labels, found.samples, strict=False)}
 
 
+def gain_notes(results: Iterable[Result]) -> Iterator[str]:
+    """Say by what the degraded input is judged where that is not what judges PSNR: then an identity may gain."""
+    known = list(results)
+    judged = ", ".join(dict.fromkeys(record.protocol for record in _measured(known, "psnr")))
+    notes = dict.fromkeys(note for result in known for note in result.notes("degraded"))
+    for note in notes:
+        if judged and note.startswith("the degraded input is judged by"):
+            yield f"Gain: {note}, PSNR by {judged}."
+
+
 def _over_images(found: Measurement) -> str:
     if len(found.samples) == 1:
         return f"one image: {found.labels[0]}" if found.labels else "one sample"

@@ -37,7 +37,9 @@ def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[
             found.append(replace(quantity, hint=mean, read=_mean(values, quantity)))
             spread = "standard deviation of the seeds' means over images"
             form = _DECIMALS.sub(lambda found: f"{{:.{int(found[1]) + 1}f}}", quantity.form)
-            sd = replace(quantity, label="sd", hint=spread, better="neither", form=form, read=_deviation(values))
+            sd = replace(
+                quantity, label="sd", hint=spread, better="neither", form=form, read=_deviation(values, quantity)
+            )
             found.append(sd)
     return firsts, found
 
@@ -52,12 +54,12 @@ def _but_seed(result: Result) -> object:
 
 def _values(members: Mapping[int, Result], seeds: Sequence[int], read: Read) -> Mapping[str, Value] | str:
     if missing := [seed for seed in seeds if seed not in members]:
-        return f"no seed {missing[0]}: the plan holds no such cell"
+        return f"no seed {missing[0]} in the plan"
     found: dict[str, Value] = {}
     for seed in seeds:
         value = read(members[seed])
         if isinstance(value, str):
-            return f"seed {seed}: {value}"
+            return f"{value} (seed {seed})"
         found[members[seed].cell.id] = value
     images = {frozenset(value.images or ()) for value in found.values()}
     return found if len(images) == 1 else "its seeds have other images"
@@ -70,21 +72,27 @@ def _mean(values: Values, quantity: Quantity) -> Read:
             return found
         of_images = [value.images or {} for value in found.values()]
         images = {name: tuple(each[name][0] for each in of_images) for name in of_images[0]}
-        means = (
-            f"{number_text(value.value, quantity.form or '{:.4g}')} in cell {cell}" for cell, value in found.items()
-        )
-        detail = f"mean over seeds: {', '.join(means)}"
-        return Value(value=fmean(value.value for value in found.values()), detail=detail, images=images or None)
+        mean = fmean(value.value for value in found.values())
+        return Value(value=mean, detail=_told(found, quantity), images=images or None)
 
     return read
 
 
-def _deviation(values: Values) -> Read:
+def _deviation(values: Values, quantity: Quantity) -> Read:
     def read(result: Result) -> Value | str:
         found = values[result.cell.id]
         if isinstance(found, str):
             return found
         means = [value.value for value in found.values()]
-        return Value(value=stdev(means)) if all(map(math.isfinite, means)) else "a seed's mean is not finite"
+        if not all(map(math.isfinite, means)):
+            return "no finite mean of a seed"
+        return Value(value=stdev(means), detail=_told(found, quantity))
 
     return read
+
+
+def _told(found: Mapping[str, Value], quantity: Quantity) -> str:
+    """Name every seed's mean with its cell, the first of which is the one that the number leads to."""
+    form = quantity.form or "{:.4g}"
+    means = (f"{number_text(value.value, form)} in cell {cell}" for cell, value in found.items())
+    return f"of the means over images of {counted(len(found), 'seed')}: {', '.join(means)}"

@@ -48,6 +48,7 @@ from reports.quantities import (
     Quantity,
     by_protocol,
     entries,
+    gain_notes,
     latency_ms,
     mean_psnr,
     of_images,
@@ -212,15 +213,16 @@ class _Story:
 
     def _numbers(self, numbers: Sequence[Quantity]) -> Iterator[Block]:
         """Yield the table of cells, folded behind that of means over seeds where there are any."""
-        cells = tuple(_tables(f"What each cell of {self.title} measured", self.results, self.axes, numbers))
+        gain = tuple(gain_notes(self.results))
+        cells = tuple(_tables(f"What each cell of {self.title} measured", self.results, self.axes, numbers, *gain))
         firsts, pooled = over_seeds(self.results, numbers) if "seed" in self.axes else ((), ())
         if not pooled:
             yield from cells
             return
         axes = tuple(axis for axis in self.axes if axis != "seed")
         seeds = counted(len(axis_values(self.results, "seed")), "seed")
-        said = f"Means over {seeds}; sd: standard deviation of the seeds' means. A row names the first seed's cell."
-        yield from _tables(f"Means of {self.title} over {seeds}", firsts, axes, pooled, said)
+        said = f"Means over {seeds}; sd: standard deviation of the seeds' means."
+        yield from _tables(f"Means of {self.title} over {seeds}", firsts, axes, pooled, said, *gain)
         yield Details(title="Each seed", count=counted(len(self.results), "cell"), blocks=cells, open=True)
 
     def _headline(self) -> str:
@@ -247,14 +249,8 @@ class _Story:
         }
         if protocols:
             yield "protocol", ", ".join(protocols)
-        before = next(
-            (found for each in self.results if (found := each.measurement("degraded", "degraded.psnr"))), None
-        )
-        if before is not None:
-            yield (
-                "degraded input",
-                f"{number_text(fmean(before.samples))} dB over {counted(len(before.samples), 'image')}",
-            )
+        if before := _of_inputs(self.results):
+            yield "degraded input", before
 
     def _most_telling(self) -> Result | None:
         """Return the cell whose pictures are shown: a restored one, of the highest PSNR, the first."""
@@ -372,6 +368,18 @@ def _rank(result: Result) -> float:
     """Return the mean PSNR over images; what has none that is a number comes last."""
     psnr = mean_psnr(result)
     return -math.inf if psnr is None or math.isnan(psnr) else psnr
+
+
+def _of_inputs(results: Sequence[Result]) -> str:
+    """Return the PSNR of the degraded inputs, from the lowest mean to the highest where several were judged."""
+    found = {judged_on(each): before for each in results if (before := each.measurement("degraded", "degraded.psnr"))}
+    if not found:
+        return ""
+    means = [fmean(each.samples) for each in found.values()]
+    span = " to ".join(dict.fromkeys((number_text(min(means)), number_text(max(means)))))
+    images = sorted({len(each.samples) for each in found.values()})
+    over = counted(images[0], "image") if len(images) == 1 else f"{images[0]} to {counted(images[-1], 'image')}"
+    return f"{span} dB over {over}"
 
 
 def _gflop(result: Result) -> Value | str:

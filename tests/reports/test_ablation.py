@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.record import Cell, Failed, Measured, Measurement, Skipped
-from reports.document import Block, Details, Document, Figures, Gallery, Section, Table, Text, blocks_of
+from reports.document import Block, Details, Document, Facts, Figures, Gallery, Section, Table, Text, blocks_of
 from reports.results import listed
 from tests.reports.conftest import MACHINE
 
@@ -402,3 +402,26 @@ def test_numbers_that_are_none_break_no_page(
     assert "1 without a finite number left out" in html
     assert not [number for plot in plots for number in re.findall(r'="[^"]*\b(?:nan|inf)\b', plot)]
     assert ("undefined" if math.isnan(odd) else "∞") in html
+
+
+def test_inputs_that_differ_are_told_by_their_range_and_by_what_they_are_judged(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    def both(sigma: int, before: float, **degraded: Any) -> list[Any]:
+        cell = cell_with(setting=f"sigma={sigma}")
+        found = [Measurement(name="degraded.psnr", unit="dB", samples=(before, before), labels=("a", "b"))]
+        return [
+            make_record(cell, "degraded", Measured(measurements=tuple(found), **degraded)),
+            make_record(cell, "psnr", measured("psnr", "dB", 30.0, 31.0, labels=("a", "b")), protocol="gray-uint8"),
+        ]
+
+    def told(*records: Any) -> tuple[str, tuple[str, ...]]:
+        document = make_sweep(records).document()
+        facts = [each for each in section(document, "denoise").blocks if isinstance(each, Facts)]
+        return dict(facts[0].items)["degraded input"], main_table(document).notes
+
+    assert told(*both(15, 24.5)) == ("24.50 dB over 2 images", ())
+    otherwise = "the degraded input is judged by gray-crop0-none"
+    input_, notes = told(*both(15, 24.5, notes=(otherwise,)), *both(50, 14.1, notes=(otherwise,)))
+    assert input_ == "14.10 to 24.50 dB over 2 images"
+    assert notes == (f"Gain: {otherwise}, PSNR by gray-uint8.",)

@@ -52,7 +52,8 @@ def test_seeds_become_a_mean_and_a_deviation(scored: Make, make_sweep: Make) -> 
     assert {len(entry.text.partition(".")[2]) for entry in column(together, "sd")} == {3}
     assert [entry.best for entry in column(together, "PSNR")] == [False, True]
     ids = {record.cell.id for record in sweep.records.values() if record.cell.top_k == 8}
-    assert all(cell in column(together, "PSNR")[0].detail for cell in ids)
+    for label in ("PSNR", "sd"):
+        assert all(cell in column(together, label)[0].detail for cell in ids)
 
 
 def test_seeds_that_disagree_mark_no_best(scored: Make, make_sweep: Make) -> None:
@@ -67,7 +68,7 @@ def test_what_lacks_a_seed_or_has_other_images_says_so(scored: Make, make_sweep:
     other = [scored(16, 0, 0.0), scored(16, 1, 0.0, images=tuple("uvwxyz"))]
     together = tables(make_sweep([*whole, *other, scored(24, 0, 0.0)]))["Means of denoise over 2 seeds"]
     reasons = [entry.reason for entry in column(together, "PSNR")]
-    assert reasons == ["", "its seeds have other images", "no seed 1: the plan holds no such cell"]
+    assert reasons == ["", "its seeds have other images", "no seed 1 in the plan"]
     assert [entry.reason for entry in column(together, "sd")] == reasons
 
 
