@@ -11,7 +11,19 @@ from reports.document import Axis, Figure, Panel, Point, Series
 from reports.machines import by_machine
 from reports.marks import Value
 from reports.quantities import Read, finite, latency_ms, peak_mib, unplaced
-from reports.results import AXES, Result, axis_values, in_words, label, listed, phrase, value_text, varying
+from reports.results import (
+    AXES,
+    Result,
+    axis_values,
+    but_seed,
+    counted,
+    in_words,
+    label,
+    listed,
+    phrase,
+    value_text,
+    varying,
+)
 
 _ALONG = ("top_k", "window", "image_size", "batch", "images")
 """Axes that can run along x, in this order of choice."""
@@ -36,12 +48,17 @@ def lines(
     """Draw a number along the first numeric axis that varies; None where none does, or nothing was measured.
 
     Axes in `pool` are those along which numbers are alike `within` so much: their mean is drawn, whiskers and all.
-    Seeds are averaged with their range as the whisker. Backends are told apart by series, all else by panels. `size` is
-    another number with its unit, which the areas of the marks show, where every point has one. `said` stands in the
-    note where a point has a whisker that is no range of seeds.
+    Seeds are averaged with their range as the whisker; cells that lack one are left out. Backends are told apart by
+    series, all else by panels. `size` is another number with its unit, which the areas of the marks show, where every
+    point has one, and the cells behind it the same. `said` stands in the note where a point has a whisker that is no
+    range of seeds.
     """
     left_out, read = unplaced(results, read), finite(read)
-    known = [result for result in results if isinstance(read(result), Value)]
+    measured = [result for result in results if isinstance(read(result), Value)]
+    known = _with_all_seeds(measured)
+    if len(known) < len(measured):
+        fewer = f"{counted(len(measured) - len(known), 'cell')} without every seed left out"
+        left_out = "; ".join(filter(None, (left_out, fewer)))
     axes = varying(known)
     along = next((axis for axis in _ALONG if axis in axes and len(_positions(known, axis)) > 1), None)
     if along is None:
@@ -93,7 +110,7 @@ def _sized(panels: tuple[Panel, ...], sizes: Mapping[str, Value | str], unit: st
 
     def number(point: Point) -> float | None:
         found = [value.value for cell in point.cells if isinstance(value := sizes[cell], Value)]
-        return fmean(found) if found and len(found) == len(point.cells) else None
+        return found[0] if len(found) == len(point.cells) and len(set(found)) == 1 else None
 
     numbers = [number(point) for panel in panels for series in panel.series for point in series.points]
     known = [each for each in numbers if each is not None]
@@ -150,15 +167,34 @@ def bars(results: Sequence[Result], read: Read, *, title: str, y: Axis) -> Figur
 
 
 def cost_figures(results: Sequence[Result]) -> Iterator[Figure]:
-    """Yield latency along an axis and peak memory per backend, of each machine by itself."""
+    """Yield latency and peak memory along an axis, memory per backend where none varies, of each machine by itself."""
     for name, members in by_machine(results, "latency"):
         y = Axis(label="latency", unit="ms", zero=True)
-        if figure := lines(members, latency_ms, title=named("Latency", name), y=y):
+        title = named("Latency", name and _whose(name, members, results, latency_ms))
+        if figure := lines(members, latency_ms, title=title, y=y):
             yield figure
     for name, members in by_machine(results, "memory"):
-        y = Axis(label="peak memory", unit="MiB")
-        if figure := bars(members, peak_mib, title=named("Memory", name), y=y):
+        y = Axis(label="peak memory", unit="MiB", zero=True)
+        title = named("Memory", name and _whose(name, members, results, peak_mib))
+        if figure := lines(members, peak_mib, title=title, y=y) or bars(members, peak_mib, title=title, y=y):
             yield figure
+
+
+def _whose(machine: str, members: Sequence[Result], results: Sequence[Result], read: Read) -> str:
+    """Return a machine with what all that it measured has in common and other machines' cells have not."""
+    known = [result for result in members if isinstance(read(result), Value)]
+    here = varying(known)
+    common = [axis for axis in varying(results) if axis not in here]
+    return ", ".join(filter(None, (machine, in_words(known[0].cell, common) if known else "")))
+
+
+def _with_all_seeds(results: Sequence[Result]) -> list[Result]:
+    """Leave out cells of which not every seed is there: a mean over fewer would be of other repetitions."""
+    found: dict[tuple[object, ...], set[int]] = {}
+    for result in results:
+        found.setdefault(but_seed(result), set()).add(result.cell.seed)
+    most = max(map(len, found.values()), default=0)
+    return [result for result in results if len(found[but_seed(result)]) == most]
 
 
 def named(what: str, machine: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, count
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from reports.curves import first_style
 from reports.document import Axis, Figure, Panel, Point, Series
 from reports.marks import Value, differences_of
 from reports.paired import FEWEST_IMAGES, intervals
-from reports.quantities import Read, finite, unplaced
+from reports.quantities import Read, finite, positive, unplaced
 from reports.results import JUDGED, Result, axis_values, in_words, judged_on, phrase, varying
 
 _FRONT_STYLE = 7
@@ -54,6 +54,7 @@ def _front(
     results: Sequence[Result], quality: Read, cost: Read, *, y: Axis, x: Axis, title: str, among: Sequence[Result]
 ) -> Figure | None:
     """Draw one front; `among` are all results, of whom a series has the same style in every front."""
+    cost = positive(cost) if x.log else cost
     left_out, quality, cost = unplaced(results, quality, cost), finite(quality), finite(cost)
     values = {each.cell.id: (quality(each), cost(each)) for each in results}
     both: dict[str, tuple[Value, Value]] = {
@@ -71,7 +72,8 @@ def _front(
     few = (axis for axis in reversed(axes) if len(axis_values(known, axis)) <= _MOST_SERIES)
     by = "backend" if "backend" in axes else next(few, "backend")
     points = {each.cell.id: _point(each, both[each.cell.id], in_words(each.cell, axes)) for each in known}
-    styles = {value: style for style, value in enumerate(axis_values(among, by), first_style(by))}
+    free = (style for style in count(first_style(by)) if style != _FRONT_STYLE)
+    styles = dict(zip(axis_values(among, by), free, strict=False))
     values_here = axis_values(known, by)
     series = [
         Series(
@@ -86,6 +88,9 @@ def _front(
         left_out = "; ".join(filter(None, (left_out, f"{more} more series in the table alone")))
     best = _undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
+    if len(best) == 1:
+        (cell,) = best[0].cells
+        left_out = "; ".join(filter(None, (f"one beats all others in both: {points[cell].detail}", left_out)))
     drawn = sum(len(each.points) for each in series)
     return Figure(
         title=title,
@@ -93,7 +98,7 @@ def _front(
         kind="lines",
         x=x,
         y=y,
-        panels=(Panel(series=(line, *series)),),
+        panels=(Panel(series=(line, *series) if len(best) > 1 else tuple(series)),),
         note="; ".join(filter(None, (_WHISKERS, left_out))),
     )
 

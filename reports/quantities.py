@@ -160,6 +160,16 @@ def finite(read: Read) -> Read:
     return placed
 
 
+def positive(read: Read) -> Read:
+    """Return a reading of what has a place on a logarithmic axis: of others it gives the reason why there is none."""
+
+    def placed(result: Result) -> Value | str:
+        value = read(result)
+        return UNPLACED if isinstance(value, Value) and value.value <= 0 else value
+
+    return placed
+
+
 def unplaced(results: Iterable[Result], *reads: Read) -> str:
     """Return how many results a figure leaves out because a number is not finite; nothing where it leaves none out."""
     left = sum(any(finite(read)(result) == UNPLACED for read in reads) for result in results)
@@ -337,6 +347,8 @@ def _ratio_to(baseline: str, results: Iterable[Result]) -> Read:
             return f"no time of {baseline} here"
         if not comparable(result.records["latency"], base.records["latency"]):
             return f"{baseline} was timed in another run"
+        if base_time.value <= 0:
+            return f"{baseline} took no time"
         value, low, high = ((x or 0.0) / base_time.value for x in (time.value, time.low, time.high))
         return Value(
             value=value,
@@ -356,6 +368,8 @@ def _spread(result: Result) -> Value | str:
     time = latency_ms(result)
     if isinstance(time, str):
         return time
+    if time.value <= 0:
+        return "no time above zero"
     return Value(value=100 * ((time.high or 0.0) - (time.low or 0.0)) / time.value)
 
 

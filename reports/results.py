@@ -148,6 +148,11 @@ def judged_on(result: Result) -> tuple[object, ...]:
     return tuple(getattr(result.cell, axis) for axis in JUDGED)
 
 
+def but_seed(result: Result) -> tuple[object, ...]:
+    """Return everything of a cell but its seed: cells with equal values of it repeat each other."""
+    return tuple(getattr(result.cell, axis) for axis in ("task", *AXES) if axis != "seed")
+
+
 def number_text(value: float, form: str = "{:.2f}") -> str:
     """Format a number for reading: a minus as typeset, no sign before a zero, and words for what is no number."""
     if math.isnan(value):

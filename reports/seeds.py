@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from reports.marks import Value
 from reports.quantities import Quantity, Read
-from reports.results import AXES, Result, counted, number_text
+from reports.results import Result, but_seed, counted, number_text
 
 _DECIMALS = re.compile(r"\{:\+?\.(\d)f\}")
 
@@ -24,13 +24,13 @@ def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[
     """
     together: dict[object, dict[int, Result]] = {}
     for result in results:
-        together.setdefault(_but_seed(result), {})[result.cell.seed] = result
+        together.setdefault(but_seed(result), {})[result.cell.seed] = result
     seeds = sorted({result.cell.seed for result in results})
     firsts = [members[min(members)] for members in together.values()]
     found = []
     for quantity in numbers:
         if quantity.rivals == "judged alike":
-            values = {each.cell.id: _values(together[_but_seed(each)], seeds, quantity.read) for each in firsts}
+            values = {each.cell.id: _values(together[but_seed(each)], seeds, quantity.read) for each in firsts}
             if all(isinstance(value, str) for value in values.values()):
                 continue
             mean = f"{quantity.hint}; over {counted(len(seeds), 'seed')}: {', '.join(map(str, seeds))}"
@@ -46,10 +46,6 @@ def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[
 
 Values = Mapping[str, Mapping[str, Value] | str]
 """Of each first cell the values of all seeds by cell, or why they have none together."""
-
-
-def _but_seed(result: Result) -> object:
-    return tuple(getattr(result.cell, axis) for axis in ("task", *AXES) if axis != "seed")
 
 
 def _values(members: Mapping[int, Result], seeds: Sequence[int], read: Read) -> Mapping[str, Value] | str:

@@ -46,6 +46,7 @@ from reports.paired import FEWEST_IMAGES
 from reports.pareto import against_best, fronts
 from reports.quantities import (
     Quantity,
+    Read,
     by_protocol,
     entries,
     gain_notes,
@@ -319,7 +320,9 @@ class _Story:
                         y=axis,
                         pool=("backend",) if pooled else (),
                         within=within,
-                        size=(_gflop, "GFLOP spent"),
+                        size=(_gflop("useful"), "GFLOP that kept pairs need")
+                        if pooled
+                        else (_gflop("spent"), "GFLOP spent"),
                         said=sure,
                     )
                 )
@@ -382,9 +385,12 @@ def _of_inputs(results: Sequence[Result]) -> str:
     return f"{span} dB over {over}"
 
 
-def _gflop(result: Result) -> Value | str:
-    found = result.measurement("flops", "flops.spent")
-    return Value(value=found.samples[0] / 1e9) if found else result.why_not("flops")
+def _gflop(kind: str) -> Read:
+    def read(result: Result) -> Value | str:
+        found = result.measurement("flops", f"flops.{kind}")
+        return Value(value=found.samples[0] / 1e9) if found else result.why_not("flops")
+
+    return read
 
 
 def _tables(

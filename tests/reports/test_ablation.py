@@ -221,7 +221,8 @@ def test_backends_that_agree_are_one_line_of_quality_and_each_a_line_of_cost(who
     assert [series.label for series in psnr.panels[0].series] == ["window 8", "window 16"]
     assert [series.label for series in latency.panels[0].series] == ["gather", "mask", "sdpa"]
     assert "no triton (interpreter: not a speed)" in latency.note
-    assert [label for _, label in memory.x.ticks] == ["triton", "gather", "mask", "sdpa"]
+    assert memory.title == "Memory against k"
+    assert [series.label for series in memory.panels[0].series] == ["triton", "gather", "mask", "sdpa"]
     assert all(p.cells for f in figures.figures for a in f.panels for s in a.series for p in s.points)
 
 
@@ -425,3 +426,56 @@ def test_inputs_that_differ_are_told_by_their_range_and_by_what_they_are_judged(
     input_, notes = told(*both(15, 24.5, notes=(otherwise,)), *both(50, 14.1, notes=(otherwise,)))
     assert input_ == "14.10 to 24.50 dB over 2 images"
     assert notes == (f"Gain: {otherwise}, PSNR by gray-uint8.",)
+
+
+def figures_of(sweep: Any) -> dict[str, Any]:
+    found = next(each for each in section(sweep.document(), "denoise").blocks if isinstance(each, Figures))
+    return {figure.title: figure for figure in found.figures}
+
+
+def test_a_cell_that_lacks_a_seed_is_in_no_mean_of_a_figure(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    records = [
+        make_record(cell_with(seed=seed, top_k=k), "psnr", measured("psnr", "dB", 30.0 + k + seed, labels=("a",)))
+        for seed, k in ((0, 8), (1, 8), (0, 16), (1, 16), (0, 24))
+    ]
+    figure = figures_of(make_sweep(records))["PSNR against k"]
+    (series,) = figure.panels[0].series
+    assert [(point.x, len(point.cells)) for point in series.points] == [(8, 2), (16, 2)]
+    assert "1 cell without every seed left out" in figure.note
+
+
+def test_a_mark_of_several_backends_has_the_area_of_what_all_of_them_need(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    def records(backend: str, k: int) -> list[Any]:
+        cell = cell_with(backend=backend, top_k=k)
+        counts = {"flops.spent": 1e9 * (1 + (backend == "a")), "flops.useful": 1e8 * k}
+        found = tuple(Measurement(name=name, unit="FLOP", samples=(count,)) for name, count in counts.items())
+        psnr = measured("psnr", "dB", 30.0 + k, labels=("a",))
+        return [make_record(cell, "psnr", psnr), make_record(cell, "flops", Measured(measurements=found))]
+
+    figure = figures_of(make_sweep([each for b in "ab" for k in (8, 16) for each in records(b, k)]))["PSNR against k"]
+    assert [point.size for point in figure.panels[0].series[0].points] == [0.5, 1.0]
+    assert "area of a mark: 0.8 to 1.6 GFLOP that kept pairs need" in figure.note
+
+
+def test_a_line_of_one_machine_says_whose_it_is(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    places = {name: MACHINE.model_copy(update={"machine_class": name * 16, "cpu": name}) for name in "ab"}
+    records = [
+        make_record(cell_with(backend=backend, top_k=k), metric, measured(metric, unit, k), environment=places[name])
+        for name, backend in (("a", "gather"), ("b", "mask"))
+        for k in (8, 16)
+        for metric, unit in (("latency", "ms"), ("memory", "MiB"))
+    ]
+    titles = list(figures_of(make_sweep(records)))
+    assert [title.split(", ")[-1] for title in titles] == ["gather) against k", "mask) against k"] * 2
+
+
+def test_a_time_of_zero_has_no_ratio_and_no_place(timed: Callable[..., Any], make_sweep: Callable[..., Any]) -> None:
+    table = main_table(make_sweep([timed("a", 0, 0), timed("b", 6, 6)]).document(baseline="a"))
+    assert any("a took no time" in note for note in table.notes)
+    assert column(table, "spread")[0].reason == "no time above zero"

@@ -94,6 +94,18 @@ def test_few_images_and_others_have_no_whisker(result: Callable[..., Result]) ->
         assert all(read(each).low is None for each in results)
 
 
+def test_a_time_that_is_none_has_no_place_on_a_logarithmic_axis(result: Callable[..., Result]) -> None:
+    figure = drawn([result(k, k / 10, ms) for k, ms in ((4, 1.0), (8, 2.0), (16, 4.0), (32, 0.0), (64, -1.0))])
+    assert sum(len(each.points) for each in figure.panels[0].series if each.line != "alone") == 3
+    assert "2 without a finite number left out" in figure.note
+
+
+def test_no_series_looks_like_the_front(result: Callable[..., Result]) -> None:
+    line, *series = drawn([result(k, k / 10, float(k)) for k in range(1, 8)]).panels[0].series
+    assert len(series) == 7
+    assert line.style not in {each.style for each in series}
+
+
 def test_two_cells_make_no_front(result: Callable[..., Result]) -> None:
     results = [result(4, 0.0, 1.0), result(8, 1.0, 2.0)]
     assert list(fronts(results, psnr, latency_ms, y=DB, x=MS)) == []
@@ -109,7 +121,8 @@ def test_of_many_cells_those_are_drawn_that_none_beats(result: Callable[..., Res
     assert figure.note.endswith(f"{121 - len(shown)} cells that others beat are in the table alone")
     assert "in the table alone" not in drawn(results[:120]).note
     (alone,) = fronts([*results, result(500, 99.0, 0.1)], psnr, latency_ms, y=DB, x=MS)
-    assert [len(each.points) for each in alone.panels[0].series] == [1, 1]
+    assert [len(each.points) for each in alone.panels[0].series] == [1]
+    assert "one beats all others in both" in alone.note
 
 
 def test_what_is_judged_on_other_images_competes_with_nobody_here(result: Callable[..., Result]) -> None:
