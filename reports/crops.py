@@ -1,4 +1,4 @@
-"""Finds the detail of a picture that is worth a closer look."""
+"""Decodes pictures of a store, and finds the detail of one that is worth a closer look."""
 
 from __future__ import annotations
 
@@ -14,10 +14,29 @@ _CROP_STEP = 12
 """Crops start and end at multiples of this: whole pixels also of inputs that are 2, 3 or 4 times smaller."""
 
 
+_NOT_DECODED = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for content that is no picture, or not all of one."""
+
+
+def decoded(content: bytes) -> Image.Image | None:
+    """Return the picture, read to its end; None of one that is lost, whose content is empty, or damaged."""
+    try:
+        image: Image.Image = Image.open(BytesIO(content), formats=("PNG",))
+        image.load()
+    except _NOT_DECODED:
+        return None
+    return image
+
+
 def busiest_box(png: bytes) -> Box | None:
-    """Return the square, a third of the picture's side, in which it varies most; the first of equals."""
-    with Image.open(BytesIO(png)) as picture:
-        gray = np.asarray(picture.convert("L"), dtype=np.float64)
+    """Return the square, a third of the picture's side, in which it varies most; the first of equals.
+
+    None of a picture that is too small, or that cannot be read.
+    """
+    picture = decoded(png)
+    if picture is None:
+        return None
+    gray = np.asarray(picture.convert("L"), dtype=np.float64)
     height, width = gray.shape
     side = max(2 * _CROP_STEP, min(height, width) // 3 // _CROP_STEP * _CROP_STEP)
     if side >= min(height, width):

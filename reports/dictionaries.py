@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.dictionaries.scene import ROLE, Locality, Scene, SceneError, Seen, decode
 from harness.dictionaries.scene import Look as Kept
 from harness.record import Measured
+from reports.crops import decoded
 from reports.document import Area, Block, Dictionary, Look, Picture, Stage, Text, View
 from reports.results import Result, arrange, axis_values, in_words, label, value_text, varying
 
@@ -58,7 +60,7 @@ def dictionaries(results: Sequence[Result], artifact: Callable[[str], bytes] | N
             continue
         seen.add(file)
         try:
-            member = _Member(result, decode(artifact(file)))
+            member = _Member(result, _read(file, artifact))
         except SceneError as error:
             yield Text(text=f"What cell {result.cell.id[:7]} keeps cannot be shown: {error}.", tone="warning")
             continue
@@ -66,6 +68,21 @@ def dictionaries(results: Sequence[Result], artifact: Callable[[str], bytes] | N
     for number, group in enumerate(members.values(), 1):
         pictures = _pictures(group[0], results, artifact)
         yield _block(group, results, pictures, f"{anchor}-{METRIC}-{number}")
+
+
+def _read(file: str, artifact: Callable[[str], bytes]) -> Scene:
+    """Return a scene of the store. Raises `SceneError`, which tells a lost and a damaged file from another version."""
+    content = artifact(file)
+    if not content:
+        raise SceneError(f"the file {file[:12]}… is missing from the store")
+    try:
+        return decode(content)
+    except SceneError:
+        try:
+            json.loads(content)
+        except (ValueError, RecursionError):
+            raise SceneError(f"the file {file[:12]}… cannot be read, for it is damaged") from None
+        raise
 
 
 def _block(
@@ -115,17 +132,26 @@ def _within_bounds(members: Sequence[_Member]) -> tuple[list[_Member], list[_Mem
 
 
 def _pictures(member: _Member, results: Sequence[Result], artifact: Callable[[str], bytes]) -> tuple[Picture, ...]:
-    """Find the pictures, of those that were not lost, of any cell that was given the same input."""
+    """Find the pictures, of those that are neither lost nor damaged, of any cell that was given the same input."""
     image, of_scene = member.scene.image, member.picture[1]
     found: dict[str, Picture] = {}
+    useless: dict[str, str] = {}
     for result in results:
         for record in result.records.values():
             for role in _ROLES:
                 file = record.artifacts.get(f"{role}:{image}") if record else None
-                if record and file and record.degraded.get(image, "") == of_scene and artifact(file):
-                    found.setdefault(role, Picture(role=role, artifact=file, cell=result.cell.id))
-    none = Picture(role=_ROLES[0], reason="no picture was kept: the metric pictures keeps them")
-    return tuple(found[role] for role in _ROLES if role in found) or (none,)
+                if not record or not file or record.degraded.get(image, "") != of_scene:
+                    continue
+                if role in found or file in useless:
+                    continue
+                content = artifact(file)
+                if decoded(content) is not None:
+                    found[role] = Picture(role=role, artifact=file, cell=result.cell.id)
+                else:
+                    damaged = "the picture cannot be read, for it is damaged"
+                    useless[file] = damaged if content else "the picture is missing from the store"
+    reason = next(iter(useless.values()), "no picture was kept: the metric pictures keeps them")
+    return tuple(found[role] for role in _ROLES if role in found) or (Picture(role=_ROLES[0], reason=reason),)
 
 
 def _stage(scene: Scene, seen: Seen) -> Stage:

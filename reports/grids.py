@@ -9,10 +9,12 @@ from harness.record import Measurement
 from reports.crops import busiest_box
 from reports.document import Comparison, Picture
 from reports.names import Names
-from reports.results import Result, number_text, value_text
+from reports.results import JUDGED, Result, in_words, judged_on, number_text, value_text, varying
 
 _METHOD = ("model", "weights")
 """What makes two cells two methods; of one method's cells the one with the highest mean PSNR stands for it."""
+_NAMED = ("task", "setting", "dataset")
+"""Of the axes that cells are judged on those that name every scene."""
 
 
 def images(results: Sequence[Result]) -> list[str]:
@@ -24,22 +26,26 @@ def images(results: Sequence[Result]) -> list[str]:
 def scenes(
     results: Sequence[Result], image: str, *, names: Names, artifact: Callable[[str], bytes]
 ) -> dict[str, Comparison]:
-    """Return the scene of an image for each task and setting that has it: target, input, then the methods.
+    """Return the scenes of an image, one for each set of images that cells are judged on: target, input, methods.
 
-    A method is called by its model, and its weights where one model has several; `names` may call it otherwise. The
-    detail is where the target varies most. Methods follow each other from the lowest PSNR of this image to the highest.
+    A scene is called by its task, setting and dataset, and by what else tells it from others of these. A method is
+    called by its model, and its weights where one model has several; `names` may call it otherwise. The detail is where
+    the target varies most. Methods follow each other from the lowest PSNR of this image to the highest.
     """
     found: dict[str, Comparison] = {}
-    asked = {(each.cell.task, each.cell.setting, each.cell.dataset): None for each in results}
-    for task, setting, dataset in asked:
-        own = [
-            each
-            for each in results
-            if (each.cell.task, each.cell.setting, each.cell.dataset) == (task, setting, dataset)
-            and f"restored:{image}" in each.artifacts()
-        ]
-        if own:
-            title = " ".join((task, setting, dataset))
+    named: dict[tuple[str, ...], list[Result]] = {}
+    for each in results:
+        named.setdefault(tuple(getattr(each.cell, axis) for axis in _NAMED), []).append(each)
+    for name, members in named.items():
+        where = [axis for axis in JUDGED if axis in varying(members)]
+        judged: dict[object, list[Result]] = {}
+        for each in members:
+            if f"restored:{image}" in each.artifacts():
+                judged.setdefault(judged_on(each), []).append(each)
+        for own in judged.values():
+            title = " ".join(name)
+            if where:
+                title += f" ({in_words(own[0].cell, where)})"
             found[title] = _scene(title, own, image, names, artifact)
     return found
 

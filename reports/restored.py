@@ -32,7 +32,7 @@ def build(
 ) -> tuple[Document, Mapping[str, bytes]]:
     """Return the page and its pictures by name, on 8 bits: wholes reduced, one detail of each at full size.
 
-    Sources and restored files are read again, one pair at a time. Raises `DatasetError` where one is gone.
+    Sources and restored files are read again, one pair at a time. Raises `DatasetError` where one is gone or damaged.
     """
     pictures: dict[str, bytes] = {}
     card = restoration.weights.card
@@ -58,8 +58,8 @@ def build(
 
 def _scene(restoration: Restoration, picture: Restored, name: str, pictures: dict[str, bytes]) -> Sliders:
     """Put the views of one picture beside the others', and return where they stand."""
-    profile = profile_of(picture.source)
     before, after = (_image(read_image(file)) for file in (picture.source, picture.file))
+    profile = profile_of(picture.source)
     whole = tuple(_png(_reduced(image), profile) for image in (before, after))
     detail = _detail(after, whole[1])
     views = [("whole", whole, "", detail)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,19 +100,23 @@ def _read(name: str, artifact: Callable[[str], bytes] | None) -> tuple[Pass, ...
 
 
 def _recorded(result: Result, side: Side) -> list[Operator]:
-    """Return the operators that the record itself names."""
+    """Return the operators that the record itself names; a count that is no number is none."""
     found = [result.measurement(_METRIC, f"profile.{side}.{quantity}") for quantity in ("time", "share", "calls")]
-    times, shares, calls = (dict(zip(each.labels, each.samples, strict=True)) if each else {} for each in found)
+    times, shares, calls = (dict(zip(each.labels, each.samples, strict=False)) if each else {} for each in found)
     return [
-        Operator(name=name, own_us=time, share=shares.get(name, 0.0), calls=round(calls.get(name, 0.0)))
+        Operator(name=name, own_us=time, share=shares.get(name, 0.0), calls=_whole(calls.get(name, 0.0)))
         for name, time in times.items()
     ]
+
+
+def _whole(count: float) -> int:
+    return round(count) if math.isfinite(count) else 0
 
 
 def _headline(result: Result) -> str:
     """Say which operators take most."""
     side: Side = "device" if result.measurement(_METRIC, "profile.device.share") else "cpu"
-    longest = _recorded(result, side)[:3]
+    longest = [each for each in _recorded(result, side) if math.isfinite(each.share)][:3]
     return ", ".join(f"{_short(each.name)} {100 * each.share:.0f} %" for each in longest)
 
 
@@ -124,7 +129,7 @@ def _table(result: Result, side: Side, found: Sequence[Operator]) -> Iterator[Ta
         Row(
             entries=(
                 Entry(text=each.name if len(each.name) <= _LONGEST_NAME else f"{each.name[: _LONGEST_NAME - 1]}…"),
-                Entry(text=f"{100 * each.share:.1f}", value=100 * each.share, detail=_time(each), cell=cell),
+                _share(each, cell),
                 Entry(text=f"{each.calls:,}" if each.calls else "", value=float(each.calls)),
             )
         )
@@ -144,7 +149,16 @@ def _table(result: Result, side: Side, found: Sequence[Operator]) -> Iterator[Ta
     yield Table(caption=f"Operators of cell {cell}, {side}", columns=columns, groups=(Group(rows=tuple(rows)),))
 
 
+def _share(operator: Operator, cell: str) -> Entry:
+    if not math.isfinite(operator.share):
+        return Entry(text="–", reason="the record holds no number", cell=cell)
+    share = 100 * operator.share
+    return Entry(text=f"{share:.1f}", value=share, detail=_time(operator), cell=cell)
+
+
 def _time(operator: Operator) -> str:
+    if not math.isfinite(operator.own_us):
+        return ""
     return f"{operator.own_us / 1e3:.3g} ms of one pass under the profiler, which slows what it watches"
 
 

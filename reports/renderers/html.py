@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageChops
 
+from reports.crops import decoded
 from reports.document import ERROR_GAIN, Box, Column, Document, Entry, Group, Picture, Table
 from reports.renderers import dictionaries, figures, timelines
 
@@ -23,6 +24,7 @@ _LARGEST_SIDE = 640
 def render(document: Document, *, artifact: Callable[[str], bytes]) -> str:
     """Return the page. `artifact` gives the bytes of a picture by its name; empty bytes mean that it is lost.
 
+    The page says where a picture is lost, or damaged so that it cannot be read.
     Equal documents with equal pictures give equal pages, byte for byte.
     """
     environment = Environment(
@@ -76,20 +78,22 @@ class _LaidOut:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A picture of the store, decoded once."""
+    """A picture of the store, decoded once, or the reason why there is none."""
 
     image: Image.Image | None
     whole: str = ""
+    reason: str = "the picture is missing from the store"
 
     @classmethod
     def read(cls, content: bytes, target: bytes | None) -> _Loaded:
         if not content or target == b"":
             return cls(None)
-        image: Image.Image = Image.open(BytesIO(content))
-        image.load()
-        if target is not None:
-            image = _errors(image, Image.open(BytesIO(target)))
-            content = _png(image)
+        image = decoded(content)
+        if image is not None and target is not None:
+            image = _errors(image, other) if (other := decoded(target)) else None
+            content = _png(image) if image else b""
+        if image is None:
+            return cls(None, reason="the picture cannot be read, for it is damaged")
         if max(image.size) <= _LARGEST_SIDE:
             return cls(image, _uri(content))
         small = image.copy()
@@ -109,7 +113,8 @@ class _Look:
     top: str = "0"
     wide: str = "0"
     high: str = "0"
-    reason: str = "the picture is missing from the store"
+    reason: str = ""
+    """Why there is no picture."""
 
 
 def _errors(image: Image.Image, target: Image.Image) -> Image.Image:
@@ -121,7 +126,7 @@ def _errors(image: Image.Image, target: Image.Image) -> Image.Image:
 def _look(picture: Picture, crop: Box | None, pictures: Callable[[str, str], _Loaded]) -> _Look:
     loaded = pictures(picture.artifact, picture.target) if picture.artifact else _Loaded(None)
     if loaded.image is None:
-        return _Look(reason=picture.reason or _Look.reason)
+        return _Look(reason=picture.reason or loaded.reason)
     width, height = loaded.image.size
     if crop is None:
         return _Look(whole=loaded.whole, width=width, height=height)

@@ -20,8 +20,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator
-from PIL import Image
 
+from reports.crops import decoded
 from reports.document import Axis, Box, Comparison, Figure, Panel, Point, Series
 from reports.renderers.figures import in_full, legend
 
@@ -104,13 +104,16 @@ def draw_grid(
 ) -> bytes:
     """Return a qualitative comparison: the scene with a frame, and beside it the framed detail of every picture.
 
-    Under each stands its role and caption. Pixels are enlarged as squares. Raises `ValueError` for a scene without a
-    picture of its first role.
+    Under each stands its role and caption. Pixels are enlarged as squares. What is lost or damaged is called so in its
+    place. Raises `ValueError` for a scene without a picture of its first role.
     """
-    loaded = [(picture, _pixels(read(picture.artifact)) if picture.artifact else None) for picture in scene.pictures]
+    contents = [read(picture.artifact) if picture.artifact else b"" for picture in scene.pictures]
+    loaded = [(picture, _pixels(content)) for picture, content in zip(scene.pictures, contents, strict=True)]
+    lost = ["damaged" if content else "missing" for content in contents]
     whole = loaded[0][1]
     if whole is None:
-        raise ValueError(f"{scene.title}: the picture '{scene.pictures[0].role}' is missing from the store")
+        why = "cannot be read, for it is damaged" if contents[0] else "is missing from the store"
+        raise ValueError(f"{scene.title}: the picture '{scene.pictures[0].role}' {why}")
     width = venue.text if wide else venue.column
     # The scene takes two cells by two of a grid, the details all others, in as few rows as their width allows.
     cells = len(loaded) + 4
@@ -137,11 +140,12 @@ def draw_grid(
             linewidth=1.2,
         )
         scene_axes.add_patch(frame)
-        _bare(scene_axes, scene.title)
-        for (row, column), (picture, pixels) in zip(places, loaded, strict=False):
+        fits = len(scene.title) <= 22 * 2 * side
+        _bare(scene_axes, scene.title if fits else scene.title.replace(" (", "\n(", 1))
+        for (row, column), (picture, pixels), word in zip(places, loaded, lost, strict=False):
             axes = canvas.add_subplot(spots[row, column])
             if pixels is None:
-                axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6)
+                axes.text(0.5, 0.5, word, ha="center", va="center", fontsize=6)
             else:
                 high, broad = pixels.shape[:2]
                 top, bottom = round(box.top * high), round(box.bottom * high)
@@ -183,7 +187,9 @@ def _bare(axes: Axes, words: str) -> None:
 
 
 def _pixels(content: bytes) -> np.ndarray | None:
-    return np.asarray(Image.open(BytesIO(content))) if content else None
+    """Return what is shown of a picture; None of one that is lost or damaged."""
+    image = decoded(content)
+    return None if image is None else np.asarray(image)
 
 
 def as_csv(figure: Figure) -> str:

@@ -208,22 +208,46 @@ def test_equal_dictionaries_are_shown_once_and_unlike_inputs_apart(sweep: Callab
     assert first.anchor != second.anchor
 
 
-def test_a_scene_that_is_lost_or_of_another_version_is_named(usual: Any) -> None:
+def test_a_scene_that_is_lost_damaged_or_of_another_version_is_named(usual: Any) -> None:
     name = next(name for name in usual.files if name.endswith(".json"))
-    for content in (b"", usual.files[name].replace(b'"schema_version":1', b'"schema_version":2')):
+    whole, file = usual.files[name], rf"the file {name[:12]}…"
+    for content, why in (
+        (b"", rf"{file} is missing from the store\."),
+        (whole[:60], rf"{file} cannot be read, for it is damaged\."),
+        (b"\xff\xfe\x00", rf"{file} cannot be read, for it is damaged\."),
+        (whole.replace(b'"schema_version":1', b'"schema_version":2'), ".* measure the metric anew with this version"),
+    ):
         usual.files[name] = content
         warning, block = blocks_of(usual)
         assert isinstance(warning, Text)
-        assert re.match(r"What cell \w{7} keeps cannot be shown: .* measure the metric anew", warning.text)
+        assert re.match(rf"What cell \w{{7}} keeps cannot be shown: {why}", warning.text), warning.text
         assert isinstance(block, Dictionary)
         assert len(block.views) == 4
 
 
-def test_without_pictures_the_patches_are_still_shown(usual: Any) -> None:
-    usual.files["before.png"] = usual.files["after.png"] = b""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "no picture was kept: the metric pictures keeps them"),
+        (b"", "the picture is missing from the store"),
+        (picture(1)[:60], "the picture cannot be read, for it is damaged"),
+    ],
+)
+def test_without_pictures_the_patches_are_still_shown(usual: Any, content: bytes | None, reason: str) -> None:
+    if content is None:
+        usual.records = {key: each for key, each in usual.records.items() if each.metric != "pictures"}
+    else:
+        usual.files["before.png"] = usual.files["after.png"] = content
     (block,) = blocks_of(usual)
-    assert [each.reason for each in block.pictures] == ["no picture was kept: the metric pictures keeps them"]
-    assert "no picture was kept: the metric pictures keeps them" in figure_of(usual.html())
+    assert [each.reason for each in block.pictures] == [reason]
+    assert reason in figure_of(usual.html())
+
+
+def test_of_two_pictures_the_one_that_can_be_read_is_shown(usual: Any) -> None:
+    usual.files["before.png"] = usual.files["before.png"][:60]
+    (block,) = blocks_of(usual)
+    assert [(each.role, each.reason) for each in block.pictures] == [("target", "")]
+    assert figure_of(usual.html()).count('<image href="data:image/png') == 1
 
 
 def test_what_was_not_looked_at_has_no_block(sweep: Callable[..., Any], usual: Any) -> None:

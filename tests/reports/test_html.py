@@ -361,3 +361,31 @@ def test_on_paper_the_whole_page_stands_and_nothing_to_press(visit: Callable[...
     assert tab.locator("nav:visible, .copy:visible, select:visible, input:visible, #sheet:visible").count() == 0
     assert tab.locator("table:visible").count() == tab.locator("table").count() > 0
     assert tab.evaluate("document.documentElement.scrollWidth") <= 718
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:60], lambda content: b"hello"])
+def test_a_picture_that_is_damaged_is_named_and_no_crash(small: Any, damage: Callable[[bytes], bytes]) -> None:
+    whole = small.html()
+    html = replace(small, files={name: damage(content) for name, content in small.files.items()}).html()
+    assert whole.count('class="pair none"') < html.count('class="pair none"')
+    assert html.count("<span>the picture cannot be read, for it is damaged</span>") == _shown_of(whole)
+    assert _shown_of(html) == 0
+    assert "the picture is missing from the store" not in html
+
+
+def test_an_error_of_a_damaged_target_is_not_shown_and_the_restored_picture_is(small: Any) -> None:
+    (target,) = {
+        picture.target
+        for _, block in blocks_of(small.document())
+        if isinstance(block, Gallery)
+        for picture in block.comparisons[0].pictures
+        if picture.target
+    }
+    html = replace(small, files=small.files | {target: small.files[target][:60]}).html()
+    assert len(_shown(html, "restored")) == 1
+    assert _shown(html, "error") == []
+
+
+def _shown_of(html: str) -> int:
+    """Count the pictures of galleries."""
+    return sum(tag == "img" and "data-role" in each and "src" in each for tag, each in Tags(html).found)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.datasets import DatasetError
 from harness.restoration import Restoration, Restored, Unrestored, Weights, set_up, weights_for
 from reports.document import Facts, Sliders, Text
 from reports.publish import ReportError, publish_restored
@@ -129,6 +130,18 @@ def test_a_failure_is_told_without_its_folder(setup: Restoration, picture: Calla
     document, _ = build(setup, [picture()], [gone])
     assert [badge.text for badge in document.badges] == ["1 restored", "1 failed"]
     assert document.sections[1].blocks == (Text(text="b.png: there is no such file", tone="warning"),)
+
+
+def test_a_source_that_was_cut_or_taken_away_since_is_named(
+    setup: Restoration, picture: Callable[..., Restored]
+) -> None:
+    shown = picture()
+    shown.source.write_bytes(shown.source.read_bytes()[:60])
+    with pytest.raises(DatasetError, match=shown.source.name):
+        build(setup, [shown], [])
+    shown.source.unlink()
+    with pytest.raises(DatasetError, match="there is no such file"):
+        build(setup, [shown], [])
 
 
 def test_the_page_is_one_file_with_a_handle_for_every_view(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
@@ -255,3 +256,43 @@ def test_a_pass_of_no_length_is_drawn() -> None:
 def test_a_timeline_of_a_cell_adds_little_to_a_page(page: Callable[..., Any]) -> None:
     busy = [event(f"aten::op{i % 30}", i / 2.5, 0.3) for i in range(2500)]
     assert len(page(packed(*busy)).html()) - len(page(None).html()) < 120_000
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_of_a_record_that_is_none_leaves_its_place_empty(page: Callable[..., Any], count: float) -> None:
+    made = page(None)
+    ((key, record),) = made.records.items()
+    counts, shares = (3.0, count, 0.0), (0.6, 0.3, count)
+    labels = ("aten::bmm", "aten::add", "outside operators")
+    measured = Measured(
+        measurements=tuple(
+            Measurement(name=f"profile.cpu.{name}", unit="1", samples=samples, labels=labels)
+            for name, samples in {"time": (60.0, 30.0, count), "share": shares, "calls": counts}.items()
+        )
+    )
+    made.records = {key: record.model_copy(update={"outcome": measured})}
+    *_, table = inside(profile_of(made.document()))
+    assert isinstance(table, Table)
+    assert rows(table) == [["aten::bmm", "60.0", "3"], ["aten::add", "30.0", ""], ["outside operators", "–", ""]]
+    assert [row.entries[1].reason for row in table.groups[0].rows] == ["", "", "the record holds no number"]
+    html = made.html()
+    assert "nan" not in re.findall(r"<table.*?</table>", html, re.DOTALL)[0]
+
+
+def test_a_headline_names_operators_with_a_share_alone(page: Callable[..., Any]) -> None:
+    made = page(None, None)
+    shares = Measurement(
+        name="profile.cpu.share", unit="1", samples=(float("nan"), 0.4), labels=("aten::bmm", "outside operators")
+    )
+    measured = Measured(measurements=(MEASURED.measurements[0], shares))
+    made.records = {key: each.model_copy(update={"outcome": measured}) for key, each in made.records.items()}
+    cells = [each for each in profile_of(made.document()).blocks if isinstance(each, Details)]
+    assert [each.count for each in cells] == ["outside operators 40 %"] * 2
+
+
+def test_a_measurement_without_names_gives_no_table(page: Callable[..., Any]) -> None:
+    made = page(None)
+    ((key, record),) = made.records.items()
+    bare = Measured(measurements=(Measurement(name="profile.cpu.time", unit="us", samples=(60.0, 40.0)),))
+    made.records = {key: record.model_copy(update={"outcome": bare})}
+    assert not [each for each in inside(profile_of(made.document())) if isinstance(each, Table)]
