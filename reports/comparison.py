@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 import numpy as np
 
 from harness.catalogs import METRICS
 from harness.record import Cell, Measured, Measurement, Record
-from reports.document import Badge, Block, Column, Document, Entry, Facts, Group, Row, Section, Table, Text
+from reports.document import Badge, Block, Column, Details, Document, Entry, Facts, Group, Row, Section, Table, Text
 from reports.machines import in_short
+from reports.origin import again
 from reports.paired import Difference, compare, verdicts
-from reports.results import counted, in_words, listed, number_text, reason, varying_cells
+from reports.results import Result, counted, in_words, listed, number_text, reason, varying_cells
 
 COSTS = ("latency", "memory")
 """Metrics whose numbers belong to one run on one machine."""
@@ -28,14 +29,16 @@ class Side:
 
     name: str
     records: Mapping[tuple[str, str], Record]
+    store: str = ""
+    """As a command names it; without one, no number leads to its cell."""
 
     @classmethod
-    def of(cls, name: str, records: Iterable[Record]) -> Side:
+    def of(cls, name: str, records: Iterable[Record], store: str = "") -> Side:
         """Take the newest of the records that ask the same."""
         newest: dict[tuple[str, str], Record] = {}
         for record in sorted(records, key=lambda record: record.started_at):
             newest[record.cell.id, record.metric] = record
-        return cls(name=name, records=newest)
+        return cls(name=name, records=newest, store=store)
 
     def machines(self) -> list[str]:
         """Name the machines."""
@@ -55,6 +58,9 @@ def build(one: Side, other: Side) -> Document:
     ]
     sections = [part.section for part in parts if part is not None]
     sections.append(_missing(one, other, pairs, axes))
+    cells = {cell.id: cell for part in parts if part is not None for cell in part.cells}
+    if cells and (one.store or other.store):
+        sections.append(_again(list(cells.values()), one, other))
     concluded = [part.words for part in parts if part is not None] or [_nothing(one, other, pairs)]
     return Document(
         title=f"{one.name} and {other.name}",
@@ -72,6 +78,42 @@ def build(one: Side, other: Side) -> Document:
 class _Part:
     words: str
     section: Section
+    cells: tuple[Cell, ...] = ()
+    """Whose numbers stand in it."""
+
+
+def _leads(cell: Cell, one: Side, other: Side) -> tuple[str, str]:
+    """Return where a number of the first and one of the second side lead to; empty where its store has no name."""
+    return (cell.id if one.store else "", f"{cell.id}-second" if other.store else "")
+
+
+def _again(cells: Sequence[Cell], one: Side, other: Side) -> Section:
+    """Return the section that numbers lead to, the cells of each side by themselves."""
+    blocks: list[Block] = []
+    for side, which in ((one, 0), (other, 1)):
+        if not side.store:
+            continue
+        records: dict[str, dict[str, Record | None]] = {}
+        for (cell_id, metric), record in side.records.items():
+            records.setdefault(cell_id, {})[metric] = record
+        section = again([Result(cell, records[cell.id]) for cell in cells], side.store)
+        anchors = {cell.id: _leads(cell, one, other)[which] for cell in cells}
+        blocks += [_named(block, side.name, anchors) for block in section.blocks]
+    return Section(title="Measure again", anchor="cells", blocks=tuple(blocks))
+
+
+def _named(block: Block, name: str, anchors: Mapping[str, str]) -> Block:
+    """Say of folded commands whose they are, and name their rows by `anchors`: the other side has the same cells."""
+    if isinstance(block, Details):
+        inside = tuple(_named(each, name, anchors) for each in block.blocks)
+        return replace(block, title=f"{block.title}, {name}", blocks=inside)
+    if isinstance(block, Table):
+        groups = tuple(
+            replace(group, rows=tuple(replace(row, anchor=anchors[row.anchor]) for row in group.rows))
+            for group in block.groups
+        )
+        return replace(block, groups=groups)
+    return block
 
 
 def _side(side: Side) -> Iterator[tuple[str, str]]:
@@ -98,7 +140,10 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
     table_rows, counts = [], Counter[str]()
     for cell, mine, theirs, found in rows:
         entries = [Entry(text=in_words(cell, axes) or cell.task, detail=f"cell {cell.id}"), Entry(text=mine.name)]
-        entries += [_number(fmean(each.samples), mine.unit) for each in (mine, theirs)]
+        leads = _leads(cell, one, other)
+        entries += [
+            _number(fmean(each.samples), mine.unit, lead) for each, lead in zip((mine, theirs), leads, strict=True)
+        ]
         if isinstance(found, str):
             counts["not comparable"] += 1
             entries += [Entry(text=found.partition(":")[0], reason=found)] * 3
@@ -123,7 +168,8 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
     table = Table(caption="Quality", columns=columns, groups=(Group(rows=tuple(table_rows)),))
     found = ", ".join(f"{number:,} {verdict}" for verdict, number in counts.most_common())
     words = f"Quality, {other.name} against {one.name}, image by image: {found}."
-    return _Part(words=words, section=Section(title="Quality", anchor="quality", blocks=(table,)))
+    section = Section(title="Quality", anchor="quality", blocks=(table,))
+    return _Part(words=words, section=section, cells=tuple(cell for cell, *_ in rows))
 
 
 def _difference(first: Record, second: Record, mine: Measurement, theirs: Measurement) -> Difference | str:
@@ -149,7 +195,7 @@ def _difference(first: Record, second: Record, mine: Measurement, theirs: Measur
 
 def _exact(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -> _Part | None:
     """Compare what a formula counts: equal or not."""
-    rows, unequal, total = [], 0, 0
+    rows, cells, unequal, total = [], [], 0, 0
     for first, second in pairs:
         if first.metric != "flops":
             continue
@@ -162,7 +208,11 @@ def _exact(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -
             if mine.samples == theirs.samples:
                 continue
             unequal += 1
-            values = [Entry(text=f"{each.samples[0]:,.0f}", value=each.samples[0]) for each in (mine, theirs)]
+            cells.append(first.cell)
+            values = [
+                Entry(text=f"{each.samples[0]:,.0f}", value=each.samples[0], cell=lead)
+                for each, lead in zip((mine, theirs), _leads(first.cell, one, other), strict=True)
+            ]
             rows.append(
                 Row(entries=(Entry(text=in_words(first.cell, axes) or first.cell.task), Entry(text=mine.name), *values))
             )
@@ -179,7 +229,8 @@ def _exact(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -
     blocks: tuple[Block, ...] = (Text(text=words),)
     if rows:
         blocks += (Table(caption="Operations that differ", columns=columns, groups=(Group(rows=tuple(rows)),)),)
-    return _Part(words=words, section=Section(title="Operations", anchor="operations", blocks=blocks))
+    section = Section(title="Operations", anchor="operations", blocks=blocks)
+    return _Part(words=words, section=section, cells=tuple(cells))
 
 
 def _costs(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -> _Part | None:
@@ -187,7 +238,7 @@ def _costs(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -
     asked = [pair for pair in pairs if pair[0].metric in COSTS]
     if not asked:
         return None
-    rows, apart = [], Counter[str]()
+    rows, cells, apart = [], [], Counter[str]()
     for first, second in asked:
         why = _apart(first, second)
         if why:
@@ -197,13 +248,14 @@ def _costs(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -
         reduced = median if first.metric == "latency" else max
         values = [reduced(each.samples) for each in (mine, theirs)]
         ratio = values[1] / values[0] if values[0] else math.nan
-        texts = [f"{value:.4g}" for value in values]
+        leads = _leads(first.cell, one, other)
+        cells.append(first.cell)
         rows.append(
             Row(
                 entries=(
                     Entry(text=in_words(first.cell, axes) or first.cell.task),
                     Entry(text=f"{first.metric}, {mine.unit}"),
-                    *(Entry(text=text, value=value) for text, value in zip(texts, values, strict=True)),
+                    *(Entry(text=f"{v:.4g}", value=v, cell=lead) for v, lead in zip(values, leads, strict=True)),
                     Entry(text=f"{ratio:.2f}", value=ratio),
                 )
             )
@@ -226,9 +278,8 @@ def _costs(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side) -
         Column(label="ratio", kind="number", hint="of two runs: no verdict"),
     )
     table = Table(caption="Time and memory", columns=columns, groups=(Group(rows=tuple(rows)),))
-    return _Part(
-        words=words, section=Section(title="Time and memory", anchor="costs", blocks=(Text(text=words), table))
-    )
+    section = Section(title="Time and memory", anchor="costs", blocks=(Text(text=words), table))
+    return _Part(words=words, section=section, cells=tuple(cells))
 
 
 def _apart(first: Record, second: Record) -> str:
@@ -285,8 +336,8 @@ def _numbers(record: Record) -> tuple[Measurement, ...]:
     return record.outcome.measurements if isinstance(record.outcome, Measured) else ()
 
 
-def _number(value: float, unit: str) -> Entry:
-    return Entry(text=number_text(value, f"{{:.{_digits(unit)}f}}"), value=value)
+def _number(value: float, unit: str, lead: str) -> Entry:
+    return Entry(text=number_text(value, f"{{:.{_digits(unit)}f}}"), value=value, cell=lead)
 
 
 def _digits(unit: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.record import Cell, Measured, Measurement, Skipped
 from harness.store import ResultStore
 from reports.comparison import Side, build
 from reports.document import Document, Table, Text, blocks_of
+from reports.renderers import html
 from tests.reports.conftest import MACHINE
 
 CELL = Cell(model="semanir/small", task="denoise", dataset="Set12", setting="sigma=25", backend="sdpa", top_k=16)
@@ -115,6 +117,44 @@ def test_what_one_of_them_lacks_is_named_with_the_reason(make_record: Make) -> N
     assert said(document) == ["Nothing can be compared: no result is measured in both a and b."]
     assert table(document, "Measured in one of them") == [["denoise", "psnr", "measured", "no weights"]]
     assert "In a alone: 1 flops." in str(document)
+
+
+def three(make_record: Make, gain: float) -> list[Any]:
+    return [
+        make_record(CELL, "psnr", psnr(gain, seed=1)),
+        make_record(OTHER, "flops", number("flops.spent", "FLOP", 1000.0 + gain)),
+        make_record(OTHER, "latency", number("latency", "ms", 10.0, 11.0, 12.0)),
+    ]
+
+
+def test_the_numbers_of_each_side_lead_to_the_command_that_measures_them_again(make_record: Make) -> None:
+    one, other = (Side.of(n, three(make_record, gain), f"runs/{n}") for n, gain in (("a", 0.0), ("b", 1.0)))
+    page = html.render(build(one, other), artifact=lambda _: b"")
+    rows = {
+        found[1]: found[2]
+        for found in re.finditer(r'<tr id="cell-([^"]+)".*?(semanir-bench cell [^<]+)<', page, re.DOTALL)
+    }
+    assert rows == {
+        f"{cell.id}{end}": f"semanir-bench cell {cell.id} --rerun --diff --store runs/{store}"
+        for store, end in (("a", ""), ("b", "-second"))
+        for cell in (CELL, OTHER)
+    }
+    links = re.findall(r'<a href="#cell-([^"]+)"[^>]*>([^<]+)</a>', page)
+    quality, operations, milliseconds = links[:2], links[2:4], links[4:]
+    assert [lead for lead, _ in quality] == [CELL.id, f"{CELL.id}-second"]
+    assert float(quality[1][1]) - float(quality[0][1]) == pytest.approx(1.0)
+    assert operations == [(OTHER.id, "1,000"), (f"{OTHER.id}-second", "1,001")]
+    assert milliseconds == [(OTHER.id, "11"), (f"{OTHER.id}-second", "11")]
+
+
+@pytest.mark.parametrize(("stores", "leads"), [(("", ""), 0), (("", "runs/b"), 3), (("runs/a", ""), 3)])
+def test_a_side_without_a_store_leads_nowhere(make_record: Make, stores: tuple[str, str], leads: int) -> None:
+    one, other = (Side.of("s", three(make_record, gain), store) for gain, store in zip((0.0, 1.0), stores, strict=True))
+    page = html.render(build(one, other), artifact=lambda _: b"")
+    links = re.findall(r'<a href="#(cell-[^"]+)"', page)
+    assert len(links) == leads
+    assert all(f'id="{link}"' in page for link in links)
+    assert ("Measure again" in page) == (leads > 0)
 
 
 def test_two_stores_without_a_common_cell_say_so_and_empty_ones_too(make_record: Make) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import cli, datasets
+from harness.catalogs import MODELS
+from harness.plan import expand
 from harness.record import Cell, Measured, Measurement, Skipped
+from harness.spec import load
+from harness.store import ResultStore
+from reports.document import Document, Entry, Table, blocks_of
 from reports.ledger import PRINTED, Line, build, claims, lines
 from reports.printed import judge_input
 from reports.results import Result
@@ -123,6 +130,158 @@ def test_without_records_every_number_has_a_reason() -> None:
     assert len(found) == 990 == len(PRINTED.read_text().splitlines()) - 1
     assert {line.state for line in found} == {"not run here"}
     assert all(line.reason for line in found)
+
+
+def unmeasured(method: str, dataset: str, setting: str, kind: str = "") -> str:
+    (found,) = {
+        line.reason
+        for line in lines([])
+        if (line.claim.printed.method, line.claim.printed.dataset) == (method, dataset)
+        and (line.claim.printed.setting, line.claim.kind) == (setting, kind)
+    }
+    return found
+
+
+BLIND = "several degradations by one network"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (("ART", "Set5", "scale=2"), "the method is not part of this project"),
+        (("SwinIR", "Set5", "scale=2"), "swinir is a model of this project, but it reads no weights of third parties"),
+        (
+            ("DnCNN", "CBSD68", "sigma=25,color=rgb"),
+            "dncnn is a model of this project, but DnCNN-S is a gray network",
+        ),
+        (
+            ("DnCNN", "Set12", "sigma=25", BLIND),
+            "dncnn is a model of this project, but no weights in the registry are known as those of this row",
+        ),
+        (
+            ("DnCNN", "Urban100", "sigma=25"),
+            "dncnn is a model of this project, but no experiment runs dncnn/S on Urban100",
+        ),
+        (
+            ("DnCNN3", "Urban100", "quality=10", BLIND),
+            "dncnn is a model of this project, but no experiment runs dncnn/3 on Urban100",
+        ),
+        (
+            ("Bicubic", "Manga109", "scale=2,color=gray,lr=exact"),
+            "Manga109 is not here: get it from http://www.manga109.org, on request",
+        ),
+        (("Bicubic", "Set5", "scale=2,color=gray,lr=exact"), "Set5 is not here: semanir-bench data fetch Set5"),
+        (
+            ("KGT-S", "Set5", "scale=2"),
+            "the network's weights were never published, and none of its size was trained here",
+        ),
+    ],
+)
+def test_why_a_number_was_not_run(
+    row: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEMANIR_DATA", str(tmp_path))
+    assert unmeasured(*row) == reason
+
+
+def test_a_dataset_that_is_here_is_no_reason_and_weights_that_are_not_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "names", lambda: ["Manga109", "Set12"])
+    monkeypatch.setattr(datasets, "data_root", lambda: Path("nowhere"))
+    bicubic = unmeasured("Bicubic", "Manga109", "scale=2,color=gray,lr=exact")
+    assert bicubic == "none of the records at hand measured it"
+    assert unmeasured("DnCNN", "Set12", "sigma=25").startswith("no file 'DnCNN-S/sigma=25.mat'")
+
+
+def test_a_model_of_the_project_is_never_called_foreign() -> None:
+    ours = {claim.printed.method for claim in claims() if claim.printed.model}
+    foreign = {line.claim.printed.method for line in lines([]) if "not part of this project" in line.reason}
+    assert len(foreign) == 45
+    assert not foreign & ours
+    assert not {method.casefold() for method in foreign} & set(MODELS.names())
+
+
+@cache
+def asked() -> dict[str, set[tuple[str, ...]]]:
+    """Return by experiment what its cells have in common with a printed number."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for file in EXPERIMENTS.rglob("spec.yaml"):
+        plan = expand(load(file), cuda=False)
+        cells = [each.cell for each in plan.cells] + [each.cell for each in plan.skipped]
+        name = file.parent.relative_to(EXPERIMENTS).as_posix()
+        found[name] = {(each.task, each.dataset, each.setting, each.model, each.weights) for each in cells}
+    return found
+
+
+def test_the_experiment_of_a_claim_asks_for_its_cell() -> None:
+    planned = [(each.spec, each.printed) for each in claims() if each.printed.model]
+    for spec, it in planned:
+        assert (it.task, it.dataset, it.setting, it.model, it.weights) in asked()[spec], it
+
+
+def test_what_no_experiment_is_said_to_run_none_does() -> None:
+    said = [line for line in lines([]) if "no experiment runs" in line.reason]
+    assert len(said) == 11
+    cells = set().union(*asked().values())
+    for line in said:
+        it, model = line.claim.printed, line.reason.partition("no experiment runs ")[2].partition(" on ")[0]
+        assert model in {cell[3] for cell in cells}
+        assert (it.task, it.dataset, it.setting, model) not in {cell[:4] for cell in cells}
+
+
+def restored(make_record: Make, metric: str, value: float) -> Result:
+    outcome = Measured(measurements=(Measurement(name=metric, unit="1", samples=(value,), labels=("a",)),))
+    return Result(CELL, {metric: make_record(CELL, metric, outcome)})
+
+
+def linked(document: Document) -> list[Entry]:
+    """Return the entries that lead to a cell, those of the commands left out."""
+    tables = [b for section, b in blocks_of(document) if isinstance(b, Table) and section.anchor != "cells"]
+    entries = (entry for each in tables for group in each.groups for row in group.rows for entry in row.entries)
+    return [entry for entry in entries if entry.cell]
+
+
+def commands(document: Document) -> dict[str, list[str]]:
+    """Return the commands by the name of their row."""
+    tables = [b for section, b in blocks_of(document) if isinstance(b, Table) and section.anchor == "cells"]
+    found: dict[str, list[str]] = {}
+    for row in (row for each in tables for group in each.groups for row in group.rows):
+        found.setdefault(row.anchor, []).append(row.entries[-1].text)
+    return found
+
+
+def test_a_measured_number_leads_to_the_command_that_measures_it_again(make_record: Make, tmp_path: Path) -> None:
+    direct, given = restored(make_record, "psnr", 27.82), of_input(make_record, NETWORK)
+    with ResultStore.open(tmp_path / "first") as store:
+        store.append(each for each in direct.records.values() if each)
+    document = build([direct, given], {direct: str(tmp_path / "first"), given: "the second"})
+    assert [(entry.text, entry.cell) for entry in linked(document)] == [("27.82", CELL.id), ("0.760", NETWORK.id)]
+    found = commands(document)
+    assert found[NETWORK.id] == [f"semanir-bench cell {NETWORK.id} --rerun --diff --store 'the second'"]
+    (command,) = found[CELL.id]
+    name, *words = shlex.split(command)
+    assert (name, words[2:4]) == ("semanir-bench", ["--rerun", "--diff"])
+    shown = CliRunner().invoke(cli.app, [word for word in words if word != "--rerun"])
+    assert shown.exit_code == 0, shown.output
+    assert "27.82" in shown.output
+
+
+def test_two_plans_of_a_store_share_the_row_of_a_cell(make_record: Make) -> None:
+    psnr, ssim = restored(make_record, "psnr", 27.82), restored(make_record, "ssim", 0.76)
+    document = build([psnr, ssim], {psnr: "one", ssim: "one"})
+    assert [entry.text for entry in linked(document)] == ["27.82", "0.760"]
+    assert [len(each) for each in commands(document).values()] == [1]
+
+
+def test_a_cell_of_two_stores_stands_once_and_only_its_own_numbers_lead_there(make_record: Make) -> None:
+    psnr, ssim = restored(make_record, "psnr", 27.82), restored(make_record, "ssim", 0.76)
+    document = build([psnr, ssim], {psnr: "one", ssim: "other"})
+    assert [entry.text for entry in linked(document)] == ["27.82"]
+    assert [each[0].rpartition(" ")[2] for each in commands(document).values()] == ["one"]
+
+
+def test_without_stores_no_number_leads_anywhere(make_record: Make) -> None:
+    document = build([restored(make_record, "psnr", 27.82)])
+    assert (linked(document), commands(document)) == ([], {})
 
 
 def test_the_page_counts_what_it_shows(make_record: Make) -> None:
