@@ -143,7 +143,7 @@ class ExperimentSpec(Frozen):
     exclude: tuple[Exclusion, ...] = ()
     """Cells that are skipped with the rule's reason; the first rule that matches speaks."""
     page: str = ""
-    """The report's page that answers the question; the one of the experiment's name by default, else `ablation`."""
+    """The report's page that answers the question; `ablation` by default."""
     awaited: tuple[str, ...] = ()
     """Weights that do not exist yet: what needs them is skipped, where any other unknown name is a mistake."""
     smoke: tuple[str, ...] = ()

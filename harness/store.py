@@ -115,7 +115,7 @@ class StoredPlan(Frozen):
     cell_seconds: float = 120.0
     """Its time limit of one cell, in seconds."""
     page: str = ""
-    """The page that tells its story; empty for that of the experiment's name."""
+    """The page that tells its story; empty for `ablation`."""
     paper: Paper = Paper()
     """Caption, label and names of its tables in print."""
     comparisons: tuple[tuple[str, str], ...] = ()

@@ -15,7 +15,7 @@ from harness.gate.certificate import Certificate
 from harness.gate.document import GateDocument, parse
 from harness.inputs import mismatches
 from harness.paper import Paper
-from harness.record import Record
+from harness.record import Measured, Record
 from harness.restoration import Restoration, Restored, Unrestored
 from harness.store import StoredPlan, StoreError, choose_plan
 from reports import comparison, gallery, grids, ledger
@@ -27,7 +27,7 @@ from reports.gallery import Exhibit
 from reports.inputs import with_mismatches
 from reports.names import renamed_figure
 from reports.renderers import html, latex, markdown
-from reports.results import gather
+from reports.results import Result, gather
 
 PAGES: Catalog[Callable[..., Document]] = Catalog("reports.pages", "build", kind="page")
 
@@ -77,7 +77,7 @@ def publish(
     """Write the report of a plan to `out` and return its path; an older report is replaced at once.
 
     The suffix of `out` chooses the format: Markdown for `.md`, LaTeX of its tables for `.tex`, else HTML. `page` is the
-    plan's own by default, else the one of the experiment's name, and `ablation` where there is none.
+    one that the plan asks for by default, and `ablation` where it asks for none.
     `plan` is a spec's digest (its first digits) or an experiment's name; the newest plan by default.
     `store_name` is how the report's commands name the store; the folder's path by default.
     LaTeX alone uses `paper`, by default the plan's own, and a `standalone` file compiles as it is.
@@ -128,6 +128,10 @@ def publish_figures(
         if not drawn:
             asked = store.latest({entry.key for entry in chosen.entries})
             if asked and len(asked) == len(chosen.entries):
+                if not any(isinstance(record.outcome, Measured) for record in asked.values()):
+                    raise ReportError(
+                        f"nothing of {chosen.name} was measured, so there is no figure; its report says why"
+                    )
                 raise ReportError(f"the page of {chosen.name} has no figures: it tells its numbers in tables")
             raise ReportError(f"no figure of {chosen.name} yet; `semanir-bench run` measures what is missing")
         raise ReportError(f"no figure of {chosen.name} has '{only}' in its name; there are: {', '.join(drawn)}")
@@ -151,9 +155,10 @@ def publish_grids(
     plan: str = "",
     paper: Paper | None = None,
 ) -> list[Path]:
-    """Write an image as all methods of a plan restored it, for each task and setting, with a CSV of the pictures.
+    """Write an image as all methods of a plan restored it, for each set of images, with a CSV of the pictures.
 
-    Returns all paths.
+    A scene whose truth is missing or damaged keeps no other from being drawn; then `ReportError` names it. Returns all
+    paths.
     """
     from reports.renderers import plots  # matplotlib, which no page needs
 
@@ -167,27 +172,32 @@ def publish_grids(
         kept = grids.images(results)
         there = f"there are: {', '.join(kept)}" if kept else "the metric 'pictures' keeps them"
         raise ReportError(f"no restored picture of '{image}' in {chosen.name}; {there}")
-    written = []
+    written, lost = [], []
     for title, scene in found.items():
         name = _slug(chosen.name, title, image)
         try:
             drawn = plots.draw_grid(scene, _artifact(store), form=form, venue=plots.VENUES[venue], wide=wide)
         except ValueError as error:
-            raise ReportError(str(error)) from None
+            lost.append(str(error))
+            continue
         _write(folder / f"{name}.{form}", drawn)
         _write(folder / f"{name}.csv", plots.grid_csv(scene))
         written += [folder / f"{name}.{end}" for end in (form, "csv")]
+    if lost:
+        others = f"; {len(written) // 2} others were drawn" if written else ""
+        raise ReportError("; ".join(lost) + others)
     return written
 
 
 def publish_ledger(stores: Iterable[Answers], out: Path) -> Path:
     """Write what became of every printed number to `out`, Markdown for `.md`, else HTML; return its path."""
     _refuse_suffix(out, ".html", ".md")
-    results = []
+    results: dict[Result, str] = {}
     for store in stores:
         for plan in store.plans():
-            results += gather(store.latest({entry.key for entry in plan.entries}), plan)
-    document = ledger.build(results)
+            found = gather(store.latest({entry.key for entry in plan.entries}), plan)
+            results |= dict.fromkeys(found, os.path.relpath(store.folder))
+    document = ledger.build(list(results), results)
     page = (
         markdown.render(document, titled=True) if out.suffix == ".md" else html.render(document, artifact=lambda _: b"")
     )
@@ -221,12 +231,12 @@ def publish_gallery(files: Sequence[Path], folder: Path, read: Callable[[Path], 
                 figure = path.stem.removeprefix(f"{_slug(name)}-")
                 kind = {".csv": "data", ".txt": "caption"}.get(path.suffix, figure)
                 drawn.setdefault(figure, []).append((kind, path))
-        files, *figures = (
+        beside, *figures = (
             Links(links=tuple(Link(text=text, href=path.relative_to(folder).as_posix()) for text, path in each))
             for each in (made, *drawn.values())
         )
         answer = _answer_beside(file)
-        exhibits.append(Exhibit(name=name, document=document, answer=answer, files=files, figures=tuple(figures)))
+        exhibits.append(Exhibit(name=name, document=document, answer=answer, files=beside, figures=tuple(figures)))
     index = folder / "index.html"
     _write(index, html.render(gallery.build(exhibits), artifact=lambda name: b""))
     return index
@@ -254,7 +264,10 @@ def _slug(*names: str) -> str:
 def publish_comparison(one: Answers, other: Answers, out: Path, *, names: tuple[str, str]) -> tuple[Path, list[str]]:
     """Write the page that compares two stores, Markdown for `.md`, else HTML; return its path and what it concludes."""
     _refuse_suffix(out, ".html", ".md")
-    sides = [Side.of(name, store.latest().values()) for name, store in zip(names, (one, other), strict=True)]
+    sides = [
+        Side.of(name, store.latest().values(), os.path.relpath(store.folder))
+        for name, store in zip(names, (one, other), strict=True)
+    ]
     document = comparison.build(*sides)
     page = (
         markdown.render(document, titled=True)
@@ -364,8 +377,7 @@ def _told(
     if baseline is not None and baseline not in backends:
         raise ReportError(f"no backend '{baseline}' in this plan to compare with; it has: {', '.join(backends)}")
     records = store.latest({entry.key for entry in chosen.entries})
-    own = chosen.page or (chosen.name if chosen.name in PAGES else "ablation")
-    document = PAGES[page or own](
+    document = PAGES[page or chosen.page or "ablation"](
         records, chosen, artifact=_artifact(store), store_name=store_name or str(store.folder), baseline=baseline
     )
     return with_mismatches(document, mismatches(store.inputs(), touching={entry.cell for entry in chosen.entries}))

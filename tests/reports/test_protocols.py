@@ -122,19 +122,24 @@ def test_every_number_leads_to_the_command_that_measures_it_again(document: Call
 
 
 def test_markdown_holds_the_table_and_escapes_what_it_would_read(document: Callable[..., Document]) -> None:
-    text = markdown.render(document((NOISY, "psnr", measured(30.44)), (CLASSIC, "psnr", Skipped(reason="a|b <c>"))))
+    found = document((NOISY, "psnr", measured(30.44)), (CLASSIC, "psnr", Skipped(reason="a|b <c>")))
+    text = markdown.render(found, folded=False)
     assert "| Set12 | sigma=25 | DnCNN | dncnn/S, DnCNN-S/sigma=25.mat | 30.44 | 30.44 | 0 | equal in " in text
     assert "a\\|b \\<c>" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {10}
 
 
-def test_an_experiment_gets_the_page_of_its_name_in_the_format_of_the_file(
+def test_an_experiment_gets_the_page_that_it_asks_for_whatever_its_name(
     make_record: Callable[..., Any], make_sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
     sweep = make_sweep([make_record(CLASSIC, "psnr", measured(27.82))], name="protocols")
-    with ResultStore.open(tmp_path / "store") as store:
+    with ResultStore.open(tmp_path / "named") as store:
         store.remember(sweep.plan)
+        store.append(sweep.records.values())
+        assert "Ablation" in publish(store, tmp_path / "named.html").read_text(encoding="utf-8")
+    with ResultStore.open(tmp_path / "store") as store:
+        store.remember(sweep.plan.model_copy(update={"page": "protocols"}))
         store.append(sweep.records.values())
         assert "equal in printed digits" in publish(store, tmp_path / "report.html").read_text(encoding="utf-8")
         assert "Ablation" in publish(store, tmp_path / "other.html", page="ablation").read_text(encoding="utf-8")
