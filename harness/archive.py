@@ -201,6 +201,9 @@ def _digest(text: str) -> str:
 def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
+    except IsADirectoryError:
+        written = f"semanir-bench export {path} --to records --out records.jsonl"
+        raise ArchiveError(f"{path} is a folder, no file of records; of a store this writes one: {written}") from None
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}; name a store or a file of records") from None
     except UnicodeDecodeError:

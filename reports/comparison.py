@@ -151,7 +151,8 @@ def _quality(pairs: Sequence[Pair], axes: Sequence[str], one: Side, other: Side)
             verdict = next(said)
             verdict = "equal" if found.low == found.mean == found.high == 0 else verdict
             counts[verdict] += 1
-            span = f"{found.mean:+.{_digits(mine.unit)}f} [{found.low:+.2g}, {found.high:+.2g}]".replace("-", "−")
+            mean = number_text(found.mean, f"{{:+.{_digits(mine.unit)}f}}")
+            span = f"{mean} [{number_text(found.low, '{:+.2g}')}, {number_text(found.high, '{:+.2g}')}]"
             entries.append(Entry(text=span, value=found.mean, detail=f"{found.images} images"))
             entries.append(Entry(text=f"{found.detectable:.2g}", value=found.detectable))
             entries.append(Entry(text=verdict))

@@ -77,7 +77,7 @@ def _section(task: str, verdicts: Sequence[Verdict]) -> Section:
         rows = [_row(verdict) for verdict in verdicts if verdict.printed.metric == metric]
         if rows:
             groups.append(Group(title=title, rows=tuple(rows)))
-    table = Table(caption=f"{task}: printed and measured", columns=_COLUMNS, groups=tuple(groups), stubs=2)
+    table = Table(caption=f"{task}: printed and measured", columns=_COLUMNS, groups=tuple(groups), stubs=4)
     return Section(title=task, anchor=f"task-{task}", blocks=(table,))
 
 

@@ -231,8 +231,13 @@ def test_a_place_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None
     with pytest.raises(ArchiveError, match="taken cannot be written"):
         archive.write(tmp_path / "taken", PLAN, {})
     assert list(tmp_path.glob(".taken*")) == []
-    with pytest.raises(ArchiveError, match="taken cannot be read"):
-        archive.read(tmp_path / "taken")
+    with pytest.raises(ArchiveError, match="nothing cannot be read"):
+        archive.read(tmp_path / "nothing")
+
+
+def test_a_store_is_no_file_of_records_and_gets_the_command_that_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=rf"is a folder.* semanir-bench export {tmp_path} --to records --out"):
+        archive.read(tmp_path)
 
 
 def test_reading_and_writing_needs_no_torch() -> None:
