@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -287,13 +287,15 @@ def _row(sweep: _Sweep, kind: _Kind, who: _Who) -> Row:
         absent = Entry(text=brief(why), reason=why)
         return Row(entries=(Entry(text=who.label), absent, absent, absent))
     exponent = law.exponent
-    detail = f"{counted(len(costs), 'point')}, {exponent.low:.3f} to {exponent.high:.3f}"
+    home, fitted = sweep.points[0].result.cell.id, f"cells {', '.join(point.result.cell.id for point in sweep.points)}"
+    detail = f"{counted(len(costs), 'point')}, {exponent.low:.3f} to {exponent.high:.3f}; {fitted}"
+    prevails = _prevails(costs)
     return Row(
         entries=(
             Entry(text=who.label),
-            Entry(text=_interval_text(exponent), value=exponent.value, detail=detail),
+            Entry(text=_interval_text(exponent), value=exponent.value, detail=detail, cell=home),
             Entry(text=growth(exponent.plus(1) if sweep.along == "window" else exponent)),
-            _prevails(costs),
+            replace(prevails, detail=f"{prevails.detail}; {fitted}", cell=home),
         )
     )
 

@@ -204,3 +204,15 @@ def test_it_renders(both: Document) -> None:
     assert "| copying | 0.00 | linear |" in text
     assert "| absent | interpreter |" in text
     assert "N grows at k = 16" in html.render(both, artifact=lambda name: b"")
+
+
+def test_an_exponent_leads_to_its_first_cell_and_names_all(both: Document) -> None:
+    ids = {cell(window).id for window in WINDOWS}
+    table = next(block for block in both.sections[0].blocks if isinstance(block, Table))
+    numbers = [
+        entry for group in table.groups for row in group.rows for entry in row.entries if entry.value is not None
+    ]
+    assert numbers
+    for entry in numbers:
+        assert entry.cell in ids
+        assert all(each in entry.detail for each in ids)
