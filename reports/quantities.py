@@ -376,6 +376,7 @@ def _spread(result: Result) -> Value | str:
 _FLOPS: Mapping[str, str] = {
     "spent": "what the whole network computes with this backend, by formula",
     "useful": "of these, what the kept pairs of queries and keys need",
+    "dispatcher": "as torch's dispatcher counts while the network runs: it sees nothing inside a fused attention",
 }
 
 
@@ -394,7 +395,11 @@ def _flops(results: Sequence[Result]) -> list[Quantity]:
             found = result.measurement("flops", name)
             if found is None:
                 return result.why_not("flops")
-            return Value(value=found.samples[0] / 10**power, detail=f"{found.samples[0]:,.0f} FLOP")
+            detail, spent = f"{found.samples[0]:,.0f} FLOP", result.measurement("flops", "flops.spent")
+            formula = spent.samples[0] if spent else 0.0
+            if name == "flops.dispatcher" and formula and (off := found.samples[0] / formula - 1):
+                detail += f", {number_text(100 * off, '{:+.1f}')} % beside the formula"
+            return Value(value=found.samples[0] / 10**power, detail=detail)
 
         return read
 
@@ -408,6 +413,7 @@ def _flops(results: Sequence[Result]) -> list[Quantity]:
             better="lower" if kind == "spent" else "neither",
         )
         for kind, hint in _FLOPS.items()
+        if kind != "dispatcher" or any(result.measurement("flops", "flops.dispatcher") for result in results)
     ]
 
 

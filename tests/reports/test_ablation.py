@@ -479,3 +479,21 @@ def test_a_time_of_zero_has_no_ratio_and_no_place(timed: Callable[..., Any], mak
     table = main_table(make_sweep([timed("a", 0, 0), timed("b", 6, 6)]).document(baseline="a"))
     assert any("a took no time" in note for note in table.notes)
     assert column(table, "spread")[0].reason == "no time above zero"
+
+
+def test_operations_are_told_three_ways_where_a_network_ran(
+    make_record: Callable[..., Any], make_sweep: Callable[..., Any]
+) -> None:
+    def counted(backend: str, **counts: float) -> Any:
+        found = tuple(Measurement(name=f"flops.{name}", unit="FLOP", samples=(n,)) for name, n in counts.items())
+        return make_record(cell_with(backend=backend), "flops", Measured(measurements=found))
+
+    ran = {"spent": 2e9, "useful": 1e9}
+    table = main_table(
+        make_sweep([counted("a", **ran, dispatcher=2e9), counted("b", **ran, dispatcher=1.5e9)]).document()
+    )
+    same, less = column(table, "dispatcher")
+    assert same.detail == "2,000,000,000 FLOP"
+    assert less.detail == "1,500,000,000 FLOP, −25.0 % beside the formula"
+    formulas = main_table(make_sweep([counted("a", **ran), counted("b", **ran)]).document())
+    assert "dispatcher" not in [each.label for each in formulas.columns]
