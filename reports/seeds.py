@@ -44,6 +44,13 @@ def over_seeds(results: Sequence[Result], numbers: Sequence[Quantity]) -> tuple[
     return firsts, found
 
 
+def mean_over_seeds(results: Sequence[Result], read: Read) -> tuple[Sequence[Result], Read]:
+    """Return the cells of the first seed, and a reading of means over images that are means over all seeds as well."""
+    quantity = Quantity(label="", read=read, rivals="judged alike")
+    firsts, found = over_seeds(results, [quantity])
+    return firsts, found[0].read if found else read
+
+
 Values = Mapping[str, Mapping[str, Value] | str]
 """Of each first cell the values of all seeds by cell, or why they have none together."""
 

@@ -76,7 +76,7 @@ from reports.results import (
     value_text,
     varying,
 )
-from reports.seeds import over_seeds
+from reports.seeds import mean_over_seeds, over_seeds
 from reports.traces import profiles
 
 if TYPE_CHECKING:
@@ -328,10 +328,14 @@ class _Story:
                 )
         metric, _, axis = _QUALITY[0]
         for protocol, judged in by_protocol(self.results, metric):
-            read = against_best(judged, of_images(metric))
-            for machine, members in by_machine(judged, "latency"):
+            firsts, repeated, y = judged, of_images(metric), axis
+            if "seed" in self.axes:
+                (firsts, repeated), seeds = mean_over_seeds(judged, repeated), len(axis_values(judged, "seed"))
+                y = replace(axis, label=f"{axis.label}, mean over {counted(seeds, 'seed')},")
+            read = against_best(firsts, repeated)
+            for machine, members in by_machine(firsts, "latency"):
                 what = named("latency", ", ".join(filter(None, (protocol, machine))))
-                found += fronts(members, read, latency_ms, y=axis, x=Axis(label=what, unit="ms", log=True))
+                found += fronts(members, read, latency_ms, y=y, x=Axis(label=what, unit="ms", log=True))
         return (figure for figure in (*found, *cost_figures(self.results)) if figure is not None)
 
     def _per_image(self) -> Iterator[Block]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.record import Cell, Measured, Measurement
-from reports.document import Table, blocks_of
+from reports.document import Figures, Table, blocks_of
 
 Make = Callable[..., Any]
 IMAGES = tuple("abcdef")
@@ -83,3 +83,23 @@ def test_costs_alone_have_no_such_table(make_record: Make, make_sweep: Make) -> 
     cells = [Cell.model_validate(named | {"seed": seed}) for seed in (0, 1)]
     found = tables(make_sweep([make_record(cell, "latency", time) for cell in cells]))
     assert not [caption for caption in found if caption.startswith("Means of")]
+
+
+def test_a_front_is_over_seeds_and_not_one_for_each(scored: Make, make_record: Make, make_sweep: Make) -> None:
+    records = [scored(k, seed, k / 8, seed / 10) for k in (8, 16, 24) for seed in (0, 1)]
+    records += [
+        make_record(
+            each.cell,
+            "latency",
+            Measured(measurements=(Measurement(name="latency", unit="ms", samples=(each.cell.top_k,) * 3),)),
+        )
+        for each in list(records)
+    ]
+    sweep = make_sweep(records)
+    figures = [
+        figure for _, block in blocks_of(sweep.document()) if isinstance(block, Figures) for figure in block.figures
+    ]
+    (front,) = [figure for figure in figures if figure.title.endswith("against latency")]
+    assert front.title == "PSNR, mean over 2 seeds, against latency"
+    singles = [entry.value for entry in column(tables(sweep)["Means of denoise over 2 seeds"], "PSNR")]
+    assert sorted(point.y for each in front.panels[0].series[1:] for point in each.points) == pytest.approx(singles)
