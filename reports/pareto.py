@@ -21,6 +21,8 @@ _MOST_CELLS = 120
 _MOST_SERIES = 7
 _MOST_MARKS = 160
 """Of all fronts together: more make a page large that nobody reads."""
+_ROUNDING = 1e-3
+"""Less quality than this (in dB) makes no cell better: backends that agree differ by as little."""
 _WHISKERS = "whiskers: 95 % interval of the difference to the best, image by image; quartiles of the repetitions"
 
 
@@ -64,7 +66,7 @@ def _front(
     if len(known) < 3:
         return None
     if len(known) > _MOST_CELLS:
-        unbeaten = {point.cells for point in _undominated([_point(each, both[each.cell.id], "") for each in known])}
+        unbeaten = {point.cells for point in undominated([_point(each, both[each.cell.id], "") for each in known])}
         beaten = f"{len(known) - len(unbeaten)} cells that others beat are in the table alone"
         left_out = "; ".join(filter(None, (left_out, beaten)))
         known = [each for each in known if (each.cell.id,) in unbeaten]
@@ -86,7 +88,7 @@ def _front(
     ]
     if (more := len(values_here) - _MOST_SERIES) > 0:
         left_out = "; ".join(filter(None, (left_out, f"{more} more series in the table alone")))
-    best = _undominated([point for each in series for point in each.points])
+    best = undominated([point for each in series for point in each.points])
     line = Series(label="not beaten in both", style=_FRONT_STYLE, line="alone", points=tuple(best))
     if len(best) == 1:
         (cell,) = best[0].cells
@@ -151,10 +153,10 @@ def _point(result: Result, both: tuple[Value, Value], words: str) -> Point:
     )
 
 
-def _undominated(points: Sequence[Point]) -> list[Point]:
+def undominated(points: Sequence[Point]) -> list[Point]:
     """Return the points that no other is at least as good in both, the cheapest first; without whiskers."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
-        if not kept or point.y > kept[-1].y:
+        if not kept or point.y > kept[-1].y + _ROUNDING:
             kept.append(Point(x=point.x, y=point.y, cells=point.cells))
     return kept

@@ -331,7 +331,7 @@ class _Story:
             firsts, repeated, y = judged, of_images(metric), axis
             if "seed" in self.axes:
                 (firsts, repeated), seeds = mean_over_seeds(judged, repeated), len(axis_values(judged, "seed"))
-                y = replace(axis, label=f"{axis.label}, mean over {counted(seeds, 'seed')},")
+                y = replace(axis, label=f"{axis.label} (mean over {counted(seeds, 'seed')})")
             read = against_best(firsts, repeated)
             for machine, members in by_machine(firsts, "latency"):
                 what = named("latency", ", ".join(filter(None, (protocol, machine))))

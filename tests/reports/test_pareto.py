@@ -13,9 +13,9 @@ import pytest
 
 from harness.record import Cell, Measured, Measurement
 from reports.curves import lines
-from reports.document import Axis, Figure
+from reports.document import Axis, Figure, Point
 from reports.marks import Value
-from reports.pareto import against_best, fronts
+from reports.pareto import against_best, fronts, undominated
 from reports.quantities import latency_ms
 from reports.renderers import figures, plots
 from reports.results import Result
@@ -104,6 +104,11 @@ def test_no_series_looks_like_the_front(result: Callable[..., Result]) -> None:
     line, *series = drawn([result(k, k / 10, float(k)) for k in range(1, 8)]).panels[0].series
     assert len(series) == 7
     assert line.style not in {each.style for each in series}
+
+
+def test_a_slower_backend_that_agrees_is_beaten_whatever_its_last_bit_says() -> None:
+    points = [Point(x=1.0, y=30.0), Point(x=2.0, y=30.00001), Point(x=3.0, y=30.1), Point(x=4.0, y=30.05)]
+    assert [point.x for point in undominated(points)] == [1.0, 3.0]
 
 
 def test_two_cells_make_no_front(result: Callable[..., Result]) -> None:

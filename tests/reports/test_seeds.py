@@ -100,6 +100,6 @@ def test_a_front_is_over_seeds_and_not_one_for_each(scored: Make, make_record: M
         figure for _, block in blocks_of(sweep.document()) if isinstance(block, Figures) for figure in block.figures
     ]
     (front,) = [figure for figure in figures if figure.title.endswith("against latency")]
-    assert front.title == "PSNR, mean over 2 seeds, against latency"
+    assert front.title == "PSNR (mean over 2 seeds) against latency"
     singles = [entry.value for entry in column(tables(sweep)["Means of denoise over 2 seeds"], "PSNR")]
     assert sorted(point.y for each in front.panels[0].series[1:] for point in each.points) == pytest.approx(singles)
