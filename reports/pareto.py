@@ -154,7 +154,7 @@ def _point(result: Result, both: tuple[Value, Value], words: str) -> Point:
 
 
 def undominated(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other is at least as good in both, the cheapest first; without whiskers."""
+    """Return the points that no other is at least as good in both, rounding aside, the cheapest first; no whiskers."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
         if not kept or point.y > kept[-1].y + _ROUNDING:
