@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 60
 """Rows that a table shows before it is folded along its outer axes."""
-_MOST_OF_IMAGES = 100
+_MOST_OF_IMAGES = 50
 """Cells whose images are shown one by one."""
 _MOST_SCENES = 3
 _QUALITY = (("psnr", 0.01, Axis(label="PSNR", unit="dB")), ("ssim", 0.0001, Axis(label="SSIM")))
