@@ -118,8 +118,10 @@ class Run:
         return replace(request, **changes)
 
     def __call__(self, *kinds: str, **changes: Any) -> GateDocument:
-        """Run a gate; its samples lie in the test's folder."""
-        return gate(self.request(*kinds, **changes), lambda words: None, samples=self._folder / "samples.jsonl.gz")
+        """Run a gate, once again where it was void, as it asks for; its samples lie in the test's folder."""
+        request, place = self.request(*kinds, **changes), self._folder / "samples.jsonl.gz"
+        document = gate(request, lambda words: None, samples=place)
+        return gate(request, lambda words: None, samples=place) if document.outcome == "void" else document
 
 
 @pytest.fixture
