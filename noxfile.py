@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def coverage(session: nox.Session) -> None:
-    """All tests, with branch coverage of the torch-free code, which takes them a third more time."""
+    """All tests, with branch coverage of the torch-free code, which makes them slower."""
     full(session, "[test]")
     in_full(session, "coverage", "erase")
     in_full(session, "pytest", *SHARED, "--cov", "--cov-report=")
